@@ -1,1 +1,57 @@
-//! Under construction.
+//! The core of `concurrent-futures`: the [`Executor`] trait and what every executor shares.
+//!
+//! Users depend on the facade crate `concurrent-futures`, which re-exports all of this. This crate is for authors of
+//! executors and knows none itself, save the [`SerialExecutor`] for tests.
+//!
+//! A call of `submit` makes a *cell*: one allocation that holds function, argument, and later the outcome. The executor gets
+//! a [`Task`], the caller a [`Future`]; both point to the cell. The executor runs the task in place, or has it encoded, sends
+//! the bytes to a worker process and completes it with the bytes that come back.
+//!
+//! ```
+//! use concurrent_futures_core::{ExecutorExt, SerialExecutor};
+//!
+//! let future = SerialExecutor::new().submit(|(a, b)| a * b, (6, 7));
+//! assert_eq!(future.result().unwrap(), 42);
+//! ```
+
+mod cell;
+#[doc(hidden)]
+pub mod codec;
+mod error;
+mod executor;
+pub mod exit;
+mod future;
+mod id;
+mod map;
+mod panics;
+mod portable;
+mod service;
+mod sync;
+pub mod task;
+mod timer;
+mod wait;
+pub mod worker;
+
+pub use error::{
+    BuildError, CodecError, CodecStep, Death, Ending, Failure, Panic, Refusal, TaskError, TaskErrorKind, TrySubmitError,
+};
+pub use executor::{
+    Executor, ExecutorExt, Handle, SerialExecutor, Shutdown, Stats, TaskBuilder, TasksBuilder, WithContext,
+};
+pub use future::{CancelOnDrop, Future, InvalidState, Promise, SharedFuture, TimedOut};
+pub use id::{PoolId, TaskId};
+pub use map::{BufferedMap, Map, MapStream, MapUnordered};
+pub use portable::Portable;
+pub use task::Task;
+pub use wait::{
+    AsCompleted, AsCompletedStream, AsCompletedTimeout, ReturnWhen, Unfinished, Waitable, as_completed, wait,
+};
+
+#[doc(hidden)]
+pub use wait::{Sealed, Slot};
+
+/// Returns when no callback of this pool's futures waits or runs; for authors of executors, at the end of a shutdown.
+/// At once when called from a callback.
+pub fn wait_for_callbacks(pool: PoolId) {
+    service::wait_for(pool);
+}

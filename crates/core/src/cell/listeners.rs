@@ -1,0 +1,129 @@
+//! Who wants to hear of a task's end.
+
+use crate::sync::Thread;
+use crate::task::Remote;
+use crate::wait::CompletionSet;
+use std::sync::Arc;
+use std::task::Waker;
+
+/// Somebody to wake; `key` lets a waiter find its own entry again.
+pub(crate) struct Waiter {
+    pub(crate) key: usize,
+    pub(crate) wake: Wake,
+}
+
+pub(crate) enum Wake {
+    Thread(Thread),
+    Waker(Waker),
+    /// Tells the set that its item `key` is done.
+    Set(Arc<CompletionSet>),
+}
+
+impl Waiter {
+    fn fire(self) {
+        match self.wake {
+            Wake::Thread(thread) => thread.unpark(),
+            Wake::Waker(waker) => waker.wake(),
+            Wake::Set(set) => set.completed(self.key),
+        }
+    }
+}
+
+/// Code that gets the outcome; the pointer is to the cell's `Slot<T>`, whose outcome is ready and owned by the caller.
+pub(crate) type Callback = Box<dyn FnOnce(*mut ()) + Send>;
+
+/// One waiter without an allocation; everything rarer in a box.
+#[derive(Default)]
+pub(crate) struct Listeners {
+    first: Option<Waiter>,
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Default)]
+struct Rare {
+    waiters: Vec<Waiter>,
+    callbacks: Vec<Callback>,
+    remote: Option<Arc<dyn Remote>>,
+}
+
+impl Listeners {
+    pub(crate) fn add_waiter(&mut self, waiter: Waiter) {
+        if self.first.is_none() {
+            self.first = Some(waiter);
+        } else {
+            self.rare().waiters.push(waiter);
+        }
+    }
+
+    /// Adds a waker under `key`, or replaces the one that is there.
+    pub(crate) fn set_waker(&mut self, key: usize, waker: &Waker) {
+        let known = self.first.iter_mut().chain(self.rare.iter_mut().flat_map(|rare| rare.waiters.iter_mut()));
+        for waiter in known {
+            if let Wake::Waker(old) = &mut waiter.wake
+                && waiter.key == key
+            {
+                old.clone_from(waker);
+                return;
+            }
+        }
+        self.add_waiter(Waiter { key, wake: Wake::Waker(waker.clone()) });
+    }
+
+    /// Takes out the waiters for which `is` holds.
+    pub(crate) fn remove_waiters(&mut self, mut is: impl FnMut(&Waiter) -> bool) {
+        if self.first.as_ref().is_some_and(&mut is) {
+            self.first = None;
+        }
+        if let Some(rare) = &mut self.rare {
+            rare.waiters.retain(|waiter| !is(waiter));
+        }
+    }
+
+    pub(crate) fn take_waiters(&mut self) -> Waiters {
+        Waiters { first: self.first.take(), more: self.rare.as_mut().map_or_else(Vec::new, |r| std::mem::take(&mut r.waiters)) }
+    }
+
+    pub(crate) fn add_callback(&mut self, callback: Callback) {
+        self.rare().callbacks.push(callback);
+    }
+
+    pub(crate) fn has_callbacks(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| !rare.callbacks.is_empty())
+    }
+
+    pub(crate) fn take_callbacks(&mut self) -> Vec<Callback> {
+        self.rare.as_mut().map_or_else(Vec::new, |rare| std::mem::take(&mut rare.callbacks))
+    }
+
+    pub(crate) fn remote(&self) -> Option<Arc<dyn Remote>> {
+        self.rare.as_ref()?.remote.clone()
+    }
+
+    pub(crate) fn set_remote(&mut self, remote: Option<Arc<dyn Remote>>) -> Option<Arc<dyn Remote>> {
+        if remote.is_none() && self.rare.is_none() {
+            return None;
+        }
+        std::mem::replace(&mut self.rare().remote, remote)
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+}
+
+/// Waiters taken out of the list, to be woken without the lock.
+pub(crate) struct Waiters {
+    first: Option<Waiter>,
+    more: Vec<Waiter>,
+}
+
+impl Waiters {
+    pub(crate) fn fire(self) {
+        if let Some(waiter) = self.first {
+            waiter.fire();
+        }
+        for waiter in self.more {
+            waiter.fire();
+        }
+    }
+}

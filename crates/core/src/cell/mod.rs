@@ -1,0 +1,734 @@
+//! The one allocation that a task, its future and its executor share. States and proofs: `README.md` beside this file.
+
+mod listeners;
+#[cfg(all(test, concurrent_futures_loom))]
+mod models;
+pub(crate) mod state;
+mod waiting;
+
+pub(crate) use listeners::{Callback, Wake, Waiter};
+pub(crate) use waiting::Until;
+
+use crate::error::{TaskError, TaskErrorKind, TaskInfo};
+use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, UnsafeCell, fence};
+use crate::task::{Call, Meta, Remote, Reply};
+use crate::{PoolId, TaskId, panics, service};
+use listeners::Listeners;
+use state::*;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// What a cell runs.
+pub(crate) trait Work: Sized {
+    type Out;
+
+    fn run(self) -> Result<Self::Out, TaskErrorKind>;
+
+    /// The work as bytes, for a worker process.
+    fn encode(&self) -> Result<Call, TaskErrorKind> {
+        Err(TaskErrorKind::Refused(crate::Refusal::Unsupported(
+            "a closure cannot be sent to a worker process; submit a function and its argument".into(),
+        )))
+    }
+
+    /// The outcome from a worker's bytes. Runs code of the user's; its panics are the caller's to catch.
+    fn decode(_reply: Reply) -> Result<Self::Out, TaskErrorKind> {
+        Err(TaskErrorKind::Abandoned)
+    }
+}
+
+/// The work of a promise: none.
+pub(crate) struct NoWork<T>(std::convert::Infallible, std::marker::PhantomData<T>);
+
+impl<T> Work for NoWork<T> {
+    type Out = T;
+
+    fn run(self) -> Result<T, TaskErrorKind> {
+        match self.0 {}
+    }
+}
+
+/// Where callbacks run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In this thread.
+    Here,
+    /// In the callback service: this thread must not run code of the user's.
+    Service,
+}
+
+pub(crate) struct Header {
+    state: AtomicU32,
+    /// The pool whose workers may run this task in place while they wait for it; 0 for none.
+    home: AtomicU32,
+    refs: AtomicUsize,
+    vtable: &'static VTable,
+    id: TaskId,
+    meta: Option<Box<Meta>>,
+    listeners: Mutex<Listeners>,
+}
+
+/// What a future sees: the header and the outcome.
+#[repr(C)]
+pub(crate) struct Slot<T> {
+    header: Header,
+    outcome: UnsafeCell<Outcome<T>>,
+}
+
+/// The whole allocation.
+#[repr(C)]
+struct Cell<W: Work> {
+    slot: Slot<W::Out>,
+    work: UnsafeCell<Option<W>>,
+}
+
+enum Outcome<T> {
+    Empty,
+    Encoded(Box<Reply>),
+    Ready(Result<T, TaskError>),
+}
+
+struct VTable {
+    free: unsafe fn(NonNull<Header>),
+    drop_work: unsafe fn(NonNull<Header>),
+    run: unsafe fn(NonNull<Header>) -> bool,
+    encode: unsafe fn(NonNull<Header>) -> Option<Result<Call, TaskErrorKind>>,
+    store_error: unsafe fn(NonNull<Header>, TaskError),
+    store_reply: unsafe fn(NonNull<Header>, Reply),
+    decode: unsafe fn(NonNull<Header>) -> bool,
+}
+
+/// A counted reference to a cell of any type.
+pub(crate) struct Ref(NonNull<Header>);
+
+// SAFETY: a cell is made only of work and outcomes that are `Send` (`Ref::of_work` and `Ref::empty` ask for it, or their
+// callers promise it), the header is `Sync`, and the state machine lets one thread at a time touch work or outcome.
+unsafe impl Send for Ref {}
+// SAFETY: as above; shared access to an outcome goes through `Ref::error`, or through `Ref::value`, which needs `T: Sync`.
+unsafe impl Sync for Ref {}
+
+impl Ref {
+    /// Two references to a new cell: for the executor and for the future.
+    pub(crate) fn of_work<W: Work>(work: W, meta: Option<Box<Meta>>) -> (Ref, Ref) {
+        Self::pair(Some(work), meta)
+    }
+
+    /// Two references to a cell that somebody else will complete.
+    pub(crate) fn empty<T>() -> (Ref, Ref) {
+        Self::pair::<NoWork<T>>(None, None)
+    }
+
+    fn pair<W: Work>(work: Option<W>, meta: Option<Box<Meta>>) -> (Ref, Ref) {
+        let cell = Box::new(Cell {
+            slot: Slot {
+                header: Header {
+                    state: AtomicU32::new(PENDING),
+                    home: AtomicU32::new(0),
+                    refs: AtomicUsize::new(2),
+                    vtable: &TableOf::<W>::TABLE,
+                    id: TaskId::next(),
+                    meta,
+                    listeners: Mutex::new(Listeners::default()),
+                },
+                outcome: UnsafeCell::new(Outcome::Empty),
+            },
+            work: UnsafeCell::new(work),
+        });
+        let header = NonNull::from(Box::leak(cell)).cast::<Header>();
+        (Ref(header), Ref(header))
+    }
+
+    pub(crate) fn ptr(&self) -> NonNull<Header> {
+        self.0
+    }
+
+    // ---- the runner
+
+    /// Claims a pending task and runs it here. False: there was nothing to run.
+    pub(crate) fn run(&self) -> bool {
+        if !self.claim() {
+            return false;
+        }
+        // SAFETY: the cell lives as long as this reference, and the claim made us the owner of the work.
+        unsafe { (self.vtable.run)(self.0) }
+    }
+
+    /// PENDING to RUNNING.
+    pub(crate) fn claim(&self) -> bool {
+        let mut state = self.state.load(Ordering::Relaxed);
+        while phase(state) == PENDING && state & BUSY == 0 {
+            match self.state.compare_exchange_weak(state, state | RUNNING, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+        false
+    }
+
+    // ---- resolving
+
+    /// Gains the right to write the outcome. `flags` are those of the outcome to come. Drops work that nobody uses.
+    fn begin_write(&self, also_running: bool, flags: u32) -> bool {
+        let mut state = self.state.load(Ordering::Relaxed);
+        loop {
+            if !(phase(state) == PENDING || also_running && phase(state) == RUNNING) {
+                return false;
+            }
+            let writing = (state & !PHASE) | WRITING | flags;
+            match self.state.compare_exchange_weak(state, writing, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => state = now,
+            }
+        }
+        if phase(state) == PENDING && state & BUSY == 0 {
+            // SAFETY: nobody claimed the work and nobody borrows it, and with WRITING nobody can: it is ours.
+            unsafe { (self.vtable.drop_work)(self.0) };
+        }
+        true
+    }
+
+    /// Resolves with an error, from outside or as the executor. Gives the error back when somebody was faster.
+    pub(crate) fn fail(&self, why: TaskError, also_running: bool, place: Place) -> Result<(), TaskError> {
+        let flags = FAILED | if why.is_cancelled() { CANCELLED } else { 0 };
+        if !self.begin_write(also_running, flags) {
+            return Err(why);
+        }
+        let why = why.of_task(|| self.info());
+        // SAFETY: the cell lives, and `begin_write` gave us the outcome alone.
+        unsafe { (self.vtable.store_error)(self.0, why) };
+        self.publish(flags | READY, place);
+        Ok(())
+    }
+
+    /// Resolves with a value (or an error) of the cell's own type.
+    ///
+    /// # Safety
+    /// `T` is the type of the cell's outcome.
+    pub(crate) unsafe fn set<T>(&self, outcome: Result<T, TaskError>, place: Place) -> Result<(), Result<T, TaskError>> {
+        let flags = if outcome.is_err() { FAILED } else { 0 };
+        if !self.begin_write(true, flags) {
+            return Err(outcome);
+        }
+        let outcome = outcome.map_err(|error| error.of_task(|| self.info()));
+        // SAFETY: the caller vouches for `T`.
+        let slot = unsafe { self.slot::<T>() };
+        slot.outcome.with_mut(|out| {
+            // SAFETY: `begin_write` gave us the outcome alone; nobody reads it before `publish`.
+            unsafe { *out = Outcome::Ready(outcome) }
+        });
+        self.publish(flags | READY, place);
+        Ok(())
+    }
+
+    /// Resolves with a worker's bytes. A late reply is dropped.
+    pub(crate) fn complete(&self, reply: Reply) {
+        let flags = if reply.is_error() { FAILED } else { 0 };
+        if self.begin_write(true, flags) {
+            // SAFETY: the cell lives, and `begin_write` gave us the outcome alone.
+            unsafe { (self.vtable.store_reply)(self.0, reply) };
+            self.publish(flags, Place::Service);
+        }
+    }
+
+    /// As `Future::cancel`: whether the task is cancelled now.
+    pub(crate) fn cancel(&self, place: Place) -> bool {
+        loop {
+            let state = self.state.load(Ordering::Acquire);
+            if phase(state) != PENDING {
+                return state & CANCELLED != 0;
+            }
+            // Without the lock: revoking may resolve this very cell (a derived future cancels its source).
+            let remote = self.listeners.lock().remote();
+            if let Some(remote) = remote
+                && !remote.try_revoke()
+            {
+                let now = self.listeners.lock().remote();
+                if now.is_some_and(|now| Arc::ptr_eq(&now, &remote)) {
+                    return self.state.load(Ordering::Acquire) & CANCELLED != 0;
+                }
+                // It was sent elsewhere meanwhile, or is back in the queue: ask again.
+                continue;
+            }
+            if self.fail(TaskError::new(TaskErrorKind::Cancelled), false, place).is_ok() {
+                return true;
+            }
+        }
+    }
+
+    /// Leaves WRITING. `flags` has READY for an outcome that can be read, else it is ENCODED.
+    fn publish(&self, flags: u32, place: Place) {
+        if self.meta.as_ref().is_some_and(|meta| meta.has_timer()) {
+            crate::timer::forget(self);
+        }
+        let last = if flags & READY != 0 { DONE } else { ENCODED };
+        let mut state = self.state.load(Ordering::Relaxed);
+        while state & LISTENED == 0 {
+            let published = (state & !PHASE) | last | flags;
+            match self.state.compare_exchange_weak(state, published, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => state = now,
+            }
+        }
+        if last == DONE {
+            self.step(WRITING, SETTLING, flags);
+            self.finish(place);
+        } else {
+            self.step(WRITING, ENCODED, flags);
+            let (waiters, has_callbacks, remote) = {
+                let mut listeners = self.listeners.lock();
+                (listeners.take_waiters(), listeners.has_callbacks(), listeners.set_remote(None))
+            };
+            drop(remote);
+            waiters.fire();
+            if has_callbacks {
+                let cell = self.clone();
+                service::run(self.home(), Box::new(move || cell.settle(Place::Here)));
+            }
+        }
+    }
+
+    /// Decodes an outcome that is still bytes, unless somebody else does or did.
+    pub(crate) fn settle(&self, place: Place) {
+        if phase(self.state.load(Ordering::Acquire)) == ENCODED && self.step(ENCODED, SETTLING, 0) {
+            self.decode();
+            self.finish(place);
+        }
+    }
+
+    fn decode(&self) {
+        // SAFETY: the cell lives; as the owner of SETTLING we alone touch the outcome, which holds bytes.
+        let failed = unsafe { (self.vtable.decode)(self.0) };
+        self.state.fetch_or(if failed { READY | FAILED } else { READY }, Ordering::AcqRel);
+    }
+
+    /// The owner of SETTLING, with a readable outcome, runs all callbacks and leaves for DONE.
+    fn finish(&self, place: Place) {
+        loop {
+            let (waiters, callbacks, remote) = {
+                let mut listeners = self.listeners.lock();
+                let (waiters, remote) = (listeners.take_waiters(), listeners.set_remote(None));
+                if place == Place::Service && listeners.has_callbacks() {
+                    (waiters, None, remote)
+                } else {
+                    let callbacks = listeners.take_callbacks();
+                    if callbacks.is_empty() {
+                        self.step(SETTLING, DONE, 0);
+                    }
+                    (waiters, Some(callbacks), remote)
+                }
+            };
+            drop(remote);
+            waiters.fire();
+            match callbacks {
+                None => {
+                    let cell = self.clone();
+                    service::run(self.home(), Box::new(move || cell.finish(Place::Here)));
+                    return;
+                }
+                Some(callbacks) if callbacks.is_empty() => return,
+                Some(callbacks) => {
+                    for callback in callbacks {
+                        // Its message has been printed by the panic hook; the others must still run.
+                        let _ = panics::contain(|| callback(self.0.as_ptr().cast()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs `callback` when the outcome is there: here and now if it is, else where it arrives.
+    pub(crate) fn add_callback(&self, callback: Callback) {
+        let mut listeners = self.listeners.lock();
+        listeners.add_callback(callback);
+        let state = self.state.fetch_or(LISTENED, Ordering::AcqRel);
+        if phase(state) == DONE && self.step(DONE, SETTLING, 0) {
+            drop(listeners);
+            self.finish(Place::Here);
+        } else if phase(state) == ENCODED && self.step(ENCODED, SETTLING, 0) {
+            drop(listeners);
+            self.decode();
+            self.finish(Place::Here);
+        }
+    }
+
+    /// Moves from one phase to another, whatever the flags do meanwhile; false when it is not in `from` (any more).
+    fn step(&self, from: u32, to: u32, flags: u32) -> bool {
+        let mut state = self.state.load(Ordering::Relaxed);
+        while phase(state) == from {
+            let next = (state & !PHASE) | to | flags;
+            match self.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+        false
+    }
+
+    // ---- the executor that sends bytes
+
+    /// The work as bytes; `None` when the task is resolved already.
+    pub(crate) fn encode(&self) -> Option<Result<Call, TaskErrorKind>> {
+        self.borrow_work(|cell| {
+            // SAFETY: the cell lives, and BUSY keeps everybody else away from the work.
+            unsafe { (cell.vtable.encode)(cell.0) }
+        })
+        .flatten()
+    }
+
+    /// Drops the work: from now on only bytes can complete this task.
+    pub(crate) fn release_work(&self) {
+        self.borrow_work(|cell| {
+            // SAFETY: the cell lives, and BUSY keeps everybody else away from the work.
+            unsafe { (cell.vtable.drop_work)(cell.0) }
+        });
+    }
+
+    fn borrow_work<T>(&self, f: impl FnOnce(&Self) -> T) -> Option<T> {
+        let mut state = self.state.load(Ordering::Relaxed);
+        loop {
+            if phase(state) != PENDING || state & BUSY != 0 {
+                return None;
+            }
+            match self.state.compare_exchange_weak(state, state | BUSY, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => state = now,
+            }
+        }
+        let result = f(self);
+        let before = self.state.fetch_and(!BUSY, Ordering::AcqRel);
+        if phase(before) != PENDING {
+            // SAFETY: it was resolved while we were at it, and whoever did left the work to us (BUSY).
+            unsafe { (self.vtable.drop_work)(self.0) };
+        }
+        Some(result)
+    }
+
+    /// From now on `remote` knows whether the task has started. False: it is resolved already.
+    pub(crate) fn set_remote(&self, remote: Arc<dyn Remote>) -> bool {
+        let mut listeners = self.listeners.lock();
+        let before = listeners.set_remote(Some(remote));
+        // Whoever resolves looks at the list then, and drops the link.
+        let state = self.state.fetch_or(LISTENED, Ordering::AcqRel);
+        let pending = phase(state) == PENDING;
+        let after = if pending { None } else { listeners.set_remote(None) };
+        drop(listeners);
+        drop((before, after));
+        pending
+    }
+
+    /// Keeps a worker process from starting the task, if it has not.
+    pub(crate) fn revoke(&self) {
+        let remote = self.listeners.lock().remote();
+        if let Some(remote) = remote {
+            remote.try_revoke();
+        }
+    }
+
+    pub(crate) fn clear_remote(&self) {
+        let remote = self.listeners.lock().set_remote(None);
+        drop(remote);
+    }
+
+    pub(crate) fn set_home(&self, pool: PoolId) {
+        self.home.store(pool.get(), Ordering::Relaxed);
+    }
+
+    // ---- looking
+
+    pub(crate) fn home(&self) -> Option<PoolId> {
+        PoolId::from_raw(self.home.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn state(&self) -> u32 {
+        self.state.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        is_done(self.state())
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        let state = self.state();
+        is_done(state) && state & CANCELLED != 0
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        match phase(self.state()) {
+            RUNNING => true,
+            PENDING => {
+                let remote = self.listeners.lock().remote();
+                // The answer may arrive between the two looks.
+                remote.is_some_and(|remote| remote.started()) && phase(self.state()) == PENDING
+            }
+            _ => false,
+        }
+    }
+
+    /// An outcome that is an error other than a cancellation. Decodes first if need be.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.settle(Place::Service);
+        let state = self.state();
+        is_done(state) && state & FAILED != 0 && state & CANCELLED == 0
+    }
+
+    pub(crate) fn id(&self) -> TaskId {
+        self.id
+    }
+
+    pub(crate) fn meta(&self) -> Option<&Meta> {
+        self.meta.as_deref()
+    }
+
+    pub(crate) fn info(&self) -> TaskInfo {
+        TaskInfo { id: self.id, name: self.meta().and_then(|meta| meta.name.clone()) }
+    }
+
+    // ---- the outcome
+
+    /// The error, once READY; `None` for a value.
+    ///
+    /// # Safety
+    /// `T` is the type of the cell's outcome, the state has READY, and nobody can take the outcome while the result lives.
+    pub(crate) unsafe fn error<'a, T: 'a>(&'a self) -> Option<&'a TaskError> {
+        if self.state() & FAILED == 0 {
+            return None;
+        }
+        // SAFETY: the caller vouches for all three.
+        unsafe { self.ready::<T>() }.as_ref().err()
+    }
+
+    /// The outcome, once READY.
+    ///
+    /// # Safety
+    /// As for [`Ref::error`]; and the caller may look at a `T` in this thread: it is `Sync`, it is an error, or the caller
+    /// owns SETTLING.
+    pub(crate) unsafe fn ready<T>(&self) -> &Result<T, TaskError> {
+        // SAFETY: the caller vouches for `T`.
+        let slot = unsafe { self.slot::<T>() };
+        slot.outcome.with(|out| {
+            // SAFETY: READY was seen: nobody writes the outcome any more, and nobody takes it while the result lives.
+            match unsafe { &*out } {
+                Outcome::Ready(outcome) => outcome,
+                Outcome::Empty | Outcome::Encoded(_) => unreachable!("the outcome is read before it is ready"),
+            }
+        })
+    }
+
+    /// Takes the outcome out.
+    ///
+    /// # Safety
+    /// `T` is the type of the cell's outcome, which is READY, and the caller is its only user: the by-move owner in DONE,
+    /// or the last callback of a future that was consumed.
+    pub(crate) unsafe fn take<T>(&self) -> Result<T, TaskError> {
+        // SAFETY: the caller vouches for `T`.
+        let slot = unsafe { self.slot::<T>() };
+        let outcome = slot.outcome.with_mut(|out| {
+            // SAFETY: the caller is the only user of the outcome.
+            std::mem::replace(unsafe { &mut *out }, Outcome::Empty)
+        });
+        match outcome {
+            Outcome::Ready(outcome) => outcome,
+            Outcome::Empty | Outcome::Encoded(_) => unreachable!("the outcome is taken once, when it is ready"),
+        }
+    }
+
+    /// Takes back the work of a task that was never claimed and is given up now.
+    ///
+    /// # Safety
+    /// `W` is the type of the cell's work.
+    pub(crate) unsafe fn take_work<W: Work>(&self) -> Option<W> {
+        if !self.claim() {
+            return None;
+        }
+        let cell = self.0.cast::<Cell<W>>();
+        // SAFETY: the caller vouches for `W`; the cell lives.
+        let cell = unsafe { cell.as_ref() };
+        cell.work.with_mut(|work| {
+            // SAFETY: the claim made us the owner of the work.
+            unsafe { (*work).take() }
+        })
+    }
+
+    /// # Safety
+    /// `T` is the type of the cell's outcome.
+    unsafe fn slot<T>(&self) -> &Slot<T> {
+        // SAFETY: the cell lives as long as this reference; a `Slot<T>` is at its beginning (`repr(C)`).
+        unsafe { self.0.cast::<Slot<T>>().as_ref() }
+    }
+
+    /// A second reference from the pointer that a callback gets.
+    ///
+    /// # Safety
+    /// `cell` comes from the call of a callback that is still running.
+    pub(crate) unsafe fn from_callback(cell: *mut ()) -> Ref {
+        // SAFETY: the caller of the callback passes its own valid pointer.
+        let header = unsafe { NonNull::new_unchecked(cell.cast::<Header>()) };
+        let borrowed = std::mem::ManuallyDrop::new(Ref(header));
+        Ref::clone(&borrowed)
+    }
+}
+
+impl Deref for Ref {
+    type Target = Header;
+
+    fn deref(&self) -> &Header {
+        // SAFETY: the cell lives as long as any reference, and its header is only shared.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Clone for Ref {
+    fn clone(&self) -> Self {
+        let before = self.refs.fetch_add(1, Ordering::Relaxed);
+        // As in `Arc`: leaked references must not wrap around.
+        if before > usize::MAX / 2 {
+            std::process::abort();
+        }
+        Ref(self.0)
+    }
+}
+
+impl Drop for Ref {
+    fn drop(&mut self) {
+        if self.refs.fetch_sub(1, Ordering::Release) == 1 {
+            fence(Ordering::Acquire);
+            // SAFETY: this was the last reference, and the fence orders all other uses before this.
+            unsafe { (self.vtable.free)(self.0) }
+        }
+    }
+}
+
+/// The functions of a cell, by the type of its work.
+struct TableOf<W>(std::marker::PhantomData<W>);
+
+impl<W: Work> TableOf<W> {
+    const TABLE: VTable = VTable {
+        free: Self::free,
+        drop_work: Self::drop_work,
+        run: Self::run,
+        encode: Self::encode,
+        store_error: Self::store_error,
+        store_reply: Self::store_reply,
+        decode: Self::decode,
+    };
+
+    /// # Safety
+    /// The header of a live cell of this type; nobody uses it any more.
+    unsafe fn free(header: NonNull<Header>) {
+        // SAFETY: it was made by `Box::new` of this very type, in `Ref::pair`.
+        let cell = unsafe { Box::from_raw(header.cast::<Cell<W>>().as_ptr()) };
+        // A destructor of the user's that panics must not take an executor's thread along.
+        let _ = panics::contain(|| drop(cell));
+    }
+
+    /// # Safety
+    /// The header of a live cell of this type.
+    unsafe fn cell<'a>(header: NonNull<Header>) -> &'a Cell<W> {
+        // SAFETY: the caller vouches for it.
+        unsafe { header.cast::<Cell<W>>().as_ref() }
+    }
+
+    /// # Safety
+    /// The header of a live cell of this type whose work the caller owns.
+    unsafe fn take(header: NonNull<Header>) -> Option<W> {
+        // SAFETY: the caller vouches for it.
+        let cell = unsafe { Self::cell(header) };
+        cell.work.with_mut(|work| {
+            // SAFETY: the caller owns the work.
+            unsafe { (*work).take() }
+        })
+    }
+
+    /// # Safety
+    /// As for `take`.
+    unsafe fn drop_work(header: NonNull<Header>) {
+        // SAFETY: the caller vouches for it.
+        let work = unsafe { Self::take(header) };
+        // The argument's destructor is the user's.
+        let _ = panics::contain(|| drop(work));
+    }
+
+    /// # Safety
+    /// As for `take`; the state is RUNNING, by the caller.
+    unsafe fn run(header: NonNull<Header>) -> bool {
+        let cell = std::mem::ManuallyDrop::new(Ref(header));
+        // SAFETY: the caller vouches for it.
+        let Some(work) = (unsafe { Self::take(header) }) else {
+            // Nothing to run (its bytes were sent elsewhere, or it is a promise): somebody else completes it.
+            return false;
+        };
+        if let Some(limit) = cell.meta().and_then(|meta| meta.timeout) {
+            crate::timer::start(&cell, limit);
+        }
+        let outcome = panics::catch(|| work.run()).map_err(TaskError::new);
+        // SAFETY: `W::Out` is the type of the cell's outcome.
+        if let Err(late) = unsafe { cell.set::<W::Out>(outcome, Place::Here) } {
+            let _ = panics::contain(|| drop(late));
+        }
+        true
+    }
+
+    /// # Safety
+    /// The header of a live cell of this type whose work nobody else touches.
+    unsafe fn encode(header: NonNull<Header>) -> Option<Result<Call, TaskErrorKind>> {
+        // SAFETY: the caller vouches for it.
+        let cell = unsafe { Self::cell(header) };
+        cell.work.with(|work| {
+            // SAFETY: nobody else touches the work.
+            unsafe { &*work }.as_ref().map(W::encode)
+        })
+    }
+
+    /// # Safety
+    /// The header of a live cell of this type whose outcome the caller owns.
+    unsafe fn store(header: NonNull<Header>, outcome: Outcome<W::Out>) {
+        // SAFETY: the caller vouches for it.
+        let cell = unsafe { Self::cell(header) };
+        cell.slot.outcome.with_mut(|out| {
+            // SAFETY: the caller owns the outcome.
+            unsafe { *out = outcome }
+        });
+    }
+
+    /// # Safety
+    /// As for `store`.
+    unsafe fn store_error(header: NonNull<Header>, error: TaskError) {
+        // SAFETY: the caller vouches for it.
+        unsafe { Self::store(header, Outcome::Ready(Err(error))) }
+    }
+
+    /// # Safety
+    /// As for `store`.
+    unsafe fn store_reply(header: NonNull<Header>, reply: Reply) {
+        // SAFETY: the caller vouches for it.
+        unsafe { Self::store(header, Outcome::Encoded(Box::new(reply))) }
+    }
+
+    /// True when the outcome is an error.
+    ///
+    /// # Safety
+    /// As for `store`.
+    unsafe fn decode(header: NonNull<Header>) -> bool {
+        // SAFETY: the caller vouches for it.
+        let cell = unsafe { Self::cell(header) };
+        let stored = cell.slot.outcome.with_mut(|out| {
+            // SAFETY: the caller owns the outcome.
+            std::mem::replace(unsafe { &mut *out }, Outcome::Empty)
+        });
+        let Outcome::Encoded(reply) = stored else { unreachable!("ENCODED means that there are bytes") };
+        let outcome = panics::contain(|| W::decode(*reply)).unwrap_or_else(|message| {
+            Err(TaskErrorKind::Codec(crate::CodecError::new(
+                crate::CodecStep::DecodeResult,
+                std::any::type_name::<W::Out>(),
+                message,
+            )))
+        });
+        let borrowed = std::mem::ManuallyDrop::new(Ref(header));
+        let outcome = outcome.map_err(|kind| TaskError::new(kind).of_task(|| borrowed.info()));
+        let failed = outcome.is_err();
+        // SAFETY: the caller vouches for it.
+        unsafe { Self::store(header, Outcome::Ready(outcome)) };
+        failed
+    }
+}

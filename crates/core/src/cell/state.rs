@@ -1,0 +1,48 @@
+//! The word that says where a task is. The table is in `README.md`.
+
+/// The low bits: one of the phases below.
+pub(crate) const PHASE: u32 = 0b111;
+/// Queued; may be claimed, cancelled or resolved.
+pub(crate) const PENDING: u32 = 0;
+/// Claimed by a runner of this process, who owns the work.
+pub(crate) const RUNNING: u32 = 1;
+/// Somebody won the right to write the outcome and is writing it.
+pub(crate) const WRITING: u32 = 2;
+/// The outcome is there as bytes; nobody has decoded it yet.
+pub(crate) const ENCODED: u32 = 3;
+/// One thread decodes the outcome or runs callbacks; it alone may touch the outcome, others may read it if `READY`.
+pub(crate) const SETTLING: u32 = 4;
+/// The outcome is there, all callbacks have run.
+pub(crate) const DONE: u32 = 5;
+
+/// The executor reads the work (to encode it) or takes it away; whoever resolves meanwhile leaves the work to it.
+pub(crate) const BUSY: u32 = 1 << 3;
+/// Somebody may be in the list of listeners: the completer must look.
+pub(crate) const LISTENED: u32 = 1 << 4;
+/// The outcome is a cancellation.
+pub(crate) const CANCELLED: u32 = 1 << 5;
+/// The outcome is an error (or bytes that say so).
+pub(crate) const FAILED: u32 = 1 << 6;
+/// The outcome can be read as a `Result`.
+pub(crate) const READY: u32 = 1 << 7;
+
+pub(crate) const fn phase(state: u32) -> u32 {
+    state & PHASE
+}
+
+/// Whether a future in this state counts as done: it has its outcome, decoded or not.
+pub(crate) const fn is_done(state: u32) -> bool {
+    phase(state) >= ENCODED
+}
+
+/// The word for `Debug`, in Python's spelling.
+pub(crate) const fn name(state: u32) -> &'static str {
+    match phase(state) {
+        PENDING => "pending",
+        RUNNING => "running",
+        WRITING => "running",
+        _ if state & CANCELLED != 0 => "cancelled",
+        _ if state & FAILED != 0 => "failed",
+        _ => "finished",
+    }
+}

@@ -1,0 +1,46 @@
+//! The end of the process with work still pending.
+//!
+//! A pool that was shut down with `wait = false` finishes its work in the background; as in Python, the end of `main`
+//! waits for it. Statics are not dropped in Rust, so only C's `atexit` can do that. A task that itself ends the process
+//! must not wait for its own pool: on a pool's thread the hook returns at once.
+
+use crate::worker;
+use parking_lot::Mutex;
+use std::ffi::c_int;
+use std::sync::Once;
+
+type Wait = Box<dyn FnOnce() + Send>;
+
+static WAITS: Mutex<Vec<Wait>> = Mutex::new(Vec::new());
+
+unsafe extern "C" {
+    fn atexit(callback: extern "C" fn()) -> c_int;
+}
+
+/// Has the end of the process wait for `wait`, which returns when the work is done; for authors of executors.
+///
+/// ```
+/// let done = std::sync::Arc::new(std::sync::Barrier::new(1));
+/// concurrent_futures_core::exit::wait_for(move || { done.wait(); });
+/// ```
+pub fn wait_for(wait: impl FnOnce() + Send + 'static) {
+    static REGISTER: Once = Once::new();
+    REGISTER.call_once(|| {
+        // SAFETY: `atexit` takes any function with C's calling convention; ours never unwinds (panics are caught).
+        let failed = unsafe { atexit(at_exit) };
+        // Out of memory at most; then the process ends without waiting, which is what it did before.
+        debug_assert_eq!(failed, 0, "atexit refused");
+    });
+    WAITS.lock().push(Box::new(wait));
+}
+
+extern "C" fn at_exit() {
+    if worker::current_pool().is_some() {
+        return;
+    }
+    loop {
+        let Some(wait) = WAITS.lock().pop() else { return };
+        // A panic must not cross into C; its message has been printed by the panic hook.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(wait));
+    }
+}

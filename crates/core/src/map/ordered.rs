@@ -1,0 +1,119 @@
+//! Results in the order of the input.
+
+use super::Piece;
+use super::piece::Results;
+use crate::cell::Until;
+use crate::error::TaskError;
+use crate::wait::Waitable;
+use futures_core::Stream;
+use std::collections::VecDeque;
+use std::fmt;
+use std::iter::FusedIterator;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+/// Results in the order of the items, each a `Result` of its own; made by [`ExecutorExt::map`](crate::ExecutorExt::map).
+///
+/// Owns what it needs: it may outlive the executor, and results that were taken are not kept. Dropping it cancels what has
+/// not started.
+///
+/// ```
+/// use concurrent_futures_core::{ExecutorExt, SerialExecutor};
+///
+/// let total: u64 = SerialExecutor::new().map(|x: u64| x, 0..5).sum::<Result<u64, _>>().unwrap();
+/// assert_eq!(total, 10);
+/// ```
+#[must_use = "dropping it cancels what has not started; use `for_each` for effects"]
+pub struct Map<R> {
+    current: Results<R>,
+    pieces: VecDeque<Piece<R>>,
+    /// Results that have not been taken.
+    remaining: usize,
+    deadline: Option<(Instant, Duration)>,
+    /// Dropping it must cancel; not once its pieces have been taken over.
+    cancel: fn(&Piece<R>) -> bool,
+}
+
+impl<R: Send> Map<R> {
+    pub(super) fn new(deadline: Option<(Instant, Duration)>) -> Self {
+        Map { current: Results::None, pieces: VecDeque::new(), remaining: 0, deadline, cancel: Piece::cancel }
+    }
+
+    pub(super) fn push(&mut self, piece: Piece<R>) {
+        self.remaining += piece.len();
+        self.pieces.push_back(piece);
+    }
+
+    pub(super) fn into_pieces(mut self) -> (VecDeque<Piece<R>>, Option<(Instant, Duration)>) {
+        (std::mem::take(&mut self.pieces), self.deadline)
+    }
+
+    /// The results as a [`Stream`], for async code.
+    pub fn into_stream(self) -> MapStream<R> {
+        MapStream(self)
+    }
+}
+
+impl<R: Send> Iterator for Map<R> {
+    type Item = Result<R, TaskError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(result) = self.current.next() {
+                self.remaining -= 1;
+                return Some(result);
+            }
+            self.current = self.pieces.pop_front()?.results(self.deadline);
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.remaining, Some(self.remaining))
+    }
+}
+
+impl<R: Send> ExactSizeIterator for Map<R> {}
+impl<R: Send> FusedIterator for Map<R> {}
+
+impl<R> Drop for Map<R> {
+    fn drop(&mut self) {
+        // From the back: what would start next is cancelled last, so that a worker does not start the one after it.
+        for piece in self.pieces.iter().rev() {
+            (self.cancel)(piece);
+        }
+    }
+}
+
+impl<R> fmt::Debug for Map<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map").field("remaining", &self.remaining).finish_non_exhaustive()
+    }
+}
+
+/// The results of a [`Map`] as a stream. A deadline of the map does not wake it: wrap it in your runtime's timeout.
+#[must_use = "streams do nothing unless polled; dropping it cancels what has not started"]
+#[derive(Debug)]
+pub struct MapStream<R>(Map<R>);
+
+impl<R> Unpin for MapStream<R> {}
+
+impl<R: Send> Stream for MapStream<R> {
+    type Item = Result<R, TaskError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(result) = self.0.current.next() {
+                self.0.remaining -= 1;
+                return Poll::Ready(Some(result));
+            }
+            let Some(next) = self.0.pieces.front() else { return Poll::Ready(None) };
+            ready!(next.slot().cell().poll_until(Until::Settled, 0, cx));
+            self.0.current = self.0.pieces.pop_front().map_or(Results::None, |piece| piece.results(None));
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}

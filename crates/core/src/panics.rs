@@ -1,0 +1,134 @@
+//! Catching a task's panic with what only the panic hook knows: where it happened.
+
+use crate::error::{Panic, TaskErrorKind};
+use std::any::Any;
+use std::backtrace::Backtrace;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Once, OnceLock};
+
+/// What the hook saw on this thread.
+struct Seen {
+    location: Option<String>,
+    backtrace: Option<Backtrace>,
+}
+
+thread_local! {
+    /// `Some` while a task runs on this thread; the inner value is there after a panic.
+    static TASK: RefCell<Option<Option<Seen>>> = const { RefCell::new(None) };
+}
+
+/// Runs a task; a panic becomes an error with message, location, backtrace and payload.
+///
+/// Inside, our panic hook keeps what it sees for the error and prints nothing: the error goes to whoever holds the
+/// future. Outside of tasks the program's own hook is called as ever. Under `panic = "abort"` the hook that was there
+/// before ours is called inside tasks too, since the error will not get anywhere.
+pub(crate) fn catch<T>(task: impl FnOnce() -> Result<T, TaskErrorKind>) -> Result<T, TaskErrorKind> {
+    install_hook();
+    let outer = TASK.with(|task| task.replace(Some(None)));
+    let outcome = catch_unwind(AssertUnwindSafe(task));
+    let seen = TASK.with(|task| task.replace(outer)).flatten();
+    outcome.unwrap_or_else(|payload| {
+        let (location, backtrace) = seen.map_or((None, None), |seen| (seen.location, seen.backtrace));
+        Err(TaskErrorKind::Panicked(Panic::caught(message_of(&*payload), location, backtrace, payload)))
+    })
+}
+
+/// Runs code of the user's that is no task (a callback, a destructor, an encoder); gives the panic's message.
+/// The panic hook prints as ever.
+pub(crate) fn contain<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        let message = message_of(&*payload);
+        // A payload whose destructor panics must not take the thread along either.
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(again);
+        }
+        message
+    })
+}
+
+/// The words of a panic.
+pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a value that is no text".to_owned()
+    }
+}
+
+/// Chains our hook before the program's, once, when the first task runs.
+fn install_hook() {
+    static ONCE: Once = Once::new();
+    if std::thread::panicking() {
+        // The hook cannot be changed now (a task run by a destructor while its thread unwinds); the next task does it.
+        return;
+    }
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let in_task = TASK.try_with(|task| match &mut *task.borrow_mut() {
+                Some(seen) => {
+                    *seen = Some(Seen {
+                        location: info.location().map(ToString::to_string),
+                        backtrace: wants_backtrace().then(Backtrace::force_capture),
+                    });
+                    true
+                }
+                None => false,
+            });
+            if in_task != Ok(true) || cfg!(panic = "abort") {
+                before(info);
+            }
+        }));
+    });
+}
+
+/// On unless the environment says no: the text is made only when somebody asks for it.
+fn wants_backtrace() -> bool {
+    static WANTS: OnceLock<bool> = OnceLock::new();
+    *WANTS.get_or_init(|| {
+        let setting = std::env::var_os("RUST_LIB_BACKTRACE").or_else(|| std::env::var_os("RUST_BACKTRACE"));
+        setting.is_none_or(|value| value != "0")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn panic_of(outcome: Result<(), TaskErrorKind>) -> Panic {
+        match outcome {
+            Err(TaskErrorKind::Panicked(panic)) => panic,
+            other => panic!("not a panic: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn keeps_message_location_and_payload() {
+        let way = std::hint::black_box("way");
+        let panic = panic_of(catch(|| panic!("no {way}")));
+        assert_eq!(panic.message(), "no way");
+        assert!(panic.location().unwrap().contains("panics.rs"), "{:?}", panic.location());
+        assert_eq!(*panic.take_payload().unwrap().downcast::<String>().unwrap(), "no way");
+        assert!(panic.take_payload().is_none());
+    }
+
+    #[test]
+    fn a_nested_task_does_not_hide_the_outer_one() {
+        let panic = panic_of(catch(|| {
+            let inner = panic_of(catch(|| panic!("inner")));
+            assert_eq!(inner.message(), "inner");
+            panic!("outer")
+        }));
+        assert_eq!(panic.message(), "outer");
+        assert!(panic.location().is_some());
+    }
+
+    #[test]
+    fn what_is_no_text_is_said_to_be_none() {
+        let panic = panic_of(catch(|| std::panic::panic_any(7_u8)));
+        assert_eq!(*panic.take_payload().unwrap().downcast::<u8>().unwrap(), 7);
+    }
+}

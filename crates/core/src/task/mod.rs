@@ -1,0 +1,226 @@
+//! A submitted task, as executors see it.
+
+mod body;
+mod context;
+mod function;
+mod meta;
+mod serve;
+
+pub use body::{closure, scoped_closure};
+pub use context::{Context, StoredContext};
+pub use serve::{DecodeScope, Entry, Reply, Served, Status, WorkerEnv, decode_error, serve};
+
+pub(crate) use body::{Chunk, One};
+pub(crate) use context::{Bound, Unbound};
+pub(crate) use function::{Fallible, Function, Plain, Star, WithContext, WithContextFallible};
+pub(crate) use meta::Meta;
+
+use crate::cell::{Place, Ref, Work};
+use crate::error::{Refusal, TaskError, TaskErrorKind};
+use crate::future::Future;
+use crate::{PoolId, TaskId};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A task on its way through an executor: the executor's half of a [`Future`].
+///
+/// For authors of executors. Every task is consumed by exactly one of [`run`](Self::run), [`complete`](Self::complete),
+/// [`fail`](Self::fail) and [`cancel`](Self::cancel); one that is dropped resolves its future as abandoned.
+///
+/// ```
+/// use concurrent_futures_core::{Executor, ExecutorExt, Handle, Refusal, Shutdown, Task};
+///
+/// /// Runs every task in a thread of its own.
+/// #[derive(Debug, Clone)]
+/// struct ThreadPerTask;
+///
+/// impl Executor for ThreadPerTask {
+///     fn submit_task(&self, task: Task) {
+///         std::thread::spawn(move || task.run());
+///     }
+///     fn try_submit_task(&self, task: Task) -> Result<(), (Task, Refusal)> {
+///         self.submit_task(task);
+///         Ok(())
+///     }
+///     fn num_workers(&self) -> usize { usize::MAX }
+///     fn shutdown(&self, _how: Shutdown) {}
+///     fn handle(&self) -> Handle { Handle::new(self.clone()) }
+/// }
+///
+/// assert_eq!(ThreadPerTask.submit(|x: u64| x * x, 12).result().unwrap(), 144);
+/// ```
+pub struct Task(Ref);
+
+/// A task as bytes, for a worker process that runs the same program.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What to call, by addresses in this process.
+    pub entry: Entry,
+    /// The encoded argument.
+    pub input: Vec<u8>,
+    /// What the worker needs to have before it runs this.
+    pub context: Option<Context>,
+    /// Channel handles were met while encoding, and are parked in a thread-local of `ipc-channel`: they must be sent from
+    /// this thread before anything else is.
+    pub handles: bool,
+}
+
+/// Who knows where a task is that was sent away.
+///
+/// Both answers must be exact and come without blocking.
+pub trait Remote: Send + Sync {
+    /// Takes the task back, if it has not been started. After `true` it never will be.
+    fn try_revoke(&self) -> bool;
+    /// Whether it has been started.
+    fn started(&self) -> bool;
+}
+
+/// Makes a task and its future.
+pub(crate) fn pair<W: Work>(work: W, meta: Option<Box<Meta>>) -> (Task, Future<W::Out>) {
+    let (task, future) = Ref::of_work(work, meta);
+    // SAFETY: `W::Out` is the type of the cell's outcome, and this is its only by-move owner.
+    (Task(task), unsafe { Future::from_ref(future) })
+}
+
+impl Task {
+    /// The number of the task; its future has the same.
+    pub fn id(&self) -> TaskId {
+        self.0.id()
+    }
+
+    /// The name that was given to it.
+    pub fn name(&self) -> Option<&str> {
+        self.0.meta()?.name.as_deref()
+    }
+
+    /// Higher runs earlier; 0 unless asked for. An executor that does not sort refuses others.
+    pub fn priority(&self) -> i32 {
+        self.0.meta().map_or(0, |meta| meta.priority)
+    }
+
+    /// How long one attempt may take, from its start. [`run`](Self::run) sees to it by itself.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.0.meta()?.timeout
+    }
+
+    /// Whether it is resolved already (cancelled, timed out): there is nothing left to run.
+    pub fn is_done(&self) -> bool {
+        self.0.is_done()
+    }
+
+    /// Runs the task here and now, and its callbacks after it. False: it was resolved before, and did not run.
+    ///
+    /// A panic of the task's is caught and becomes its outcome.
+    pub fn run(self) -> bool {
+        self.into_ref().run()
+    }
+
+    /// Lets workers of `pool` that wait for this task run it in place, while nobody else has started it.
+    pub fn set_home(&self, pool: PoolId) {
+        self.0.set_home(pool);
+    }
+
+    /// Cancels it, unless it has started; whether it is cancelled now. Callbacks run here.
+    pub fn cancel(self) -> bool {
+        let cancelled = self.0.cancel(Place::Here);
+        drop(self);
+        cancelled
+    }
+
+    /// Resolves it with an error, unless it is resolved already. Callbacks run in a thread of the library's own.
+    pub fn fail(self, why: TaskError) {
+        // Somebody was faster (a timeout, a cancellation): their outcome stands.
+        let _ = self.into_ref().fail(why, true, Place::Service);
+    }
+
+    /// The task as bytes. Runs the user's `Serialize` in this thread; its panics are caught.
+    ///
+    /// # Errors
+    /// The argument cannot be encoded, the task is a closure, or it is resolved already: fail it with this error.
+    pub fn encode(&self) -> Result<Call, TaskError> {
+        match self.0.encode() {
+            Some(result) => result.map_err(TaskError::new),
+            None => Err(TaskError::new(TaskErrorKind::Cancelled)),
+        }
+    }
+
+    /// Drops function and argument, once they are sent as bytes: only [`complete`](Self::complete) can resolve it now.
+    pub fn release_work(&self) {
+        self.0.release_work();
+    }
+
+    /// The task was sent away: `remote` knows from now on whether it has started, and can take it back.
+    ///
+    /// False: it is resolved already and must not be sent.
+    pub fn set_remote(&self, remote: Arc<dyn Remote>) -> bool {
+        self.0.set_remote(remote)
+    }
+
+    /// The task is back in the queue.
+    pub fn clear_remote(&self) {
+        self.0.clear_remote();
+    }
+
+    /// The worker has started it: from now on its timeout runs.
+    pub fn start_timeout_clock(&self) {
+        if let Some(limit) = self.timeout() {
+            crate::timer::start(&self.0, limit);
+        }
+    }
+
+    /// Resolves it with what a worker answered. The bytes are decoded later, by whoever looks at the outcome first, so
+    /// that no code of the user's runs here. The answer to a task that is resolved already is dropped.
+    pub fn complete(self, reply: Reply) {
+        self.into_ref().complete(reply);
+    }
+
+    /// Takes the work out of a task that its executor gave back.
+    pub(crate) fn into_work<W: Work>(self, of: &Future<W::Out>) -> W {
+        assert!(of.is_of(&self.0), "the executor gave back another task than the one it was given");
+        // SAFETY: the caller made this very cell with work of type `W`.
+        let work = unsafe { self.into_ref().take_work::<W>() };
+        work.expect("a task that its executor gives back has not been run, sent or cancelled")
+    }
+
+    pub(crate) fn cell(&self) -> &Ref {
+        &self.0
+    }
+
+    fn into_ref(self) -> Ref {
+        let task = std::mem::ManuallyDrop::new(self);
+        // SAFETY: `task` is not dropped, so the reference is moved out once.
+        unsafe { std::ptr::read(&raw const task.0) }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if !self.0.is_done() {
+            let _ = self.0.fail(TaskError::new(TaskErrorKind::Abandoned), true, Place::Service);
+        }
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("id", &self.id()).field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+/// Refuses what only a sorted queue can do; for executors that have none.
+///
+/// ```
+/// use concurrent_futures_core::{ExecutorExt, SerialExecutor};
+///
+/// // The serial executor runs each task at once: there is nothing to sort, so any priority is fine.
+/// assert!(SerialExecutor::new().task(|x: u8| x, 1).priority(5).submit().result().is_ok());
+/// ```
+pub fn refuse_priority(task: &Task) -> Result<(), Refusal> {
+    match task.priority() {
+        0 => Ok(()),
+        priority => Err(Refusal::Unsupported(
+            format!("priority {priority} needs a priority queue, and this executor's queue is first in, first out").into(),
+        )),
+    }
+}

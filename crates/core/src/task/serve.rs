@@ -1,0 +1,244 @@
+//! The worker's side of a call, and the answer on its way back.
+
+use super::function::Function;
+use super::context::ContextHandle;
+use super::{StoredContext, body};
+use crate::codec;
+use crate::error::{CodecError, CodecStep, ErrorRecord, TaskError, TaskErrorKind};
+use crate::panics;
+use std::fmt;
+
+/// What to call, by addresses in this process: the function, and the trampoline that knows its types.
+///
+/// A worker that runs the same program finds both at the same offset in its image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Decodes the argument, calls, encodes the result.
+    pub trampoline: usize,
+    /// The task's own function.
+    pub function: usize,
+}
+
+/// What kind of bytes an answer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Status {
+    /// The encoded result.
+    Value = 0,
+    /// The encoded error.
+    Error = 1,
+}
+
+impl TryFrom<u8> for Status {
+    type Error = u8;
+
+    fn try_from(byte: u8) -> Result<Self, u8> {
+        match byte {
+            0 => Ok(Status::Value),
+            1 => Ok(Status::Error),
+            other => Err(other),
+        }
+    }
+}
+
+/// What [`serve`] made of a call. The bytes are in its output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// What the bytes are.
+    pub status: Status,
+    /// Channel handles are parked in a thread-local of `ipc-channel` and must be sent, from this thread, before anything
+    /// else is.
+    pub handles: bool,
+}
+
+/// What a worker lends to the calls that it serves.
+pub trait WorkerEnv {
+    /// The context that the call names.
+    fn context(&mut self) -> Option<&mut StoredContext> {
+        None
+    }
+
+    /// Runs `decode` where the handles that came with the call can be taken.
+    fn decode(&mut self, decode: &mut dyn FnMut()) {
+        decode();
+    }
+}
+
+/// Runs decoding where channel handles can be taken.
+pub trait DecodeScope: Send {
+    /// Calls `decode` once.
+    fn enter(&mut self, decode: &mut dyn FnMut());
+}
+
+/// A worker's answer.
+pub struct Reply {
+    /// What the bytes are.
+    pub status: Status,
+    /// The encoded result or error.
+    pub bytes: Vec<u8>,
+    /// Where to decode them, when channel handles came along.
+    pub handles: Option<Box<dyn DecodeScope>>,
+}
+
+impl Reply {
+    pub(crate) fn is_error(&self) -> bool {
+        self.status == Status::Error
+    }
+
+    /// Turns the bytes into the outcome.
+    pub(crate) fn open<T>(
+        mut self,
+        value: impl Fn(&[u8]) -> Result<T, TaskErrorKind>,
+    ) -> Result<T, TaskErrorKind> {
+        if self.status == Status::Error {
+            return Err(decode_record(&self.bytes));
+        }
+        let Some(scope) = &mut self.handles else { return value(&self.bytes) };
+        let mut outcome = None;
+        scope.enter(&mut || outcome = Some(value(&self.bytes)));
+        outcome.unwrap_or_else(|| {
+            Err(TaskErrorKind::Codec(CodecError::new(
+                CodecStep::DecodeResult,
+                std::any::type_name::<T>(),
+                "the channel handles that belong to it did not arrive",
+            )))
+        })
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("status", &self.status).field("bytes", &self.bytes.len()).finish_non_exhaustive()
+    }
+}
+
+/// The error that a worker sent with [`Status::Error`].
+pub fn decode_error(bytes: &[u8]) -> TaskError {
+    TaskError::new(decode_record(bytes))
+}
+
+fn decode_record(bytes: &[u8]) -> TaskErrorKind {
+    match codec::decode::<ErrorRecord>(bytes) {
+        Ok(record) => record.into_kind(),
+        Err(failure) => TaskErrorKind::Codec(CodecError::new(
+            CodecStep::DecodeResult,
+            std::any::type_name::<ErrorRecord>(),
+            failure.message(),
+        )),
+    }
+}
+
+pub(crate) type Trampoline = unsafe fn(usize, &[u8], &mut dyn WorkerEnv, &mut Vec<u8>) -> Served;
+
+/// Serves a call in a worker: decodes the argument, calls the function, appends the encoded outcome to `out`.
+///
+/// Never unwinds: a panic of the task's is an outcome.
+///
+/// # Safety
+/// Both addresses of `entry` are those of a [`Call`](super::Call) that this very program made, moved to this process's
+/// image.
+pub unsafe fn serve(entry: Entry, input: &[u8], env: &mut dyn WorkerEnv, out: &mut Vec<u8>) -> Served {
+    let trampoline = entry.trampoline as *const ();
+    // SAFETY: the caller vouches that this is the address of a trampoline; those are all of type `Trampoline`.
+    let trampoline = unsafe { std::mem::transmute::<*const (), Trampoline>(trampoline) };
+    // SAFETY: the caller vouches that the function belongs to the trampoline.
+    unsafe { trampoline(entry.function, input, env, out) }
+}
+
+/// The trampoline of one call.
+///
+/// # Safety
+/// `function` is the address of an `F`.
+pub(super) unsafe fn serve_one<F: Function>(
+    function: usize,
+    input: &[u8],
+    env: &mut dyn WorkerEnv,
+    out: &mut Vec<u8>,
+) -> Served {
+    // SAFETY: the caller vouches for it.
+    let function = unsafe { F::from_address(function) };
+    let outcome = panics::catch(|| {
+        let context = F::Context::load(env)?;
+        let mut args = None;
+        env.decode(&mut || args = Some(decode_args::<F>(input)));
+        let args = args.ok_or_else(|| argument_error::<F>("the channel handles that belong to it did not arrive"))??;
+        function.call(context.value(), args)
+    });
+    answer(outcome, out)
+}
+
+/// The trampoline of a chunk of calls: each item has an outcome of its own.
+///
+/// # Safety
+/// `function` is the address of an `F`.
+pub(super) unsafe fn serve_chunk<F: Function>(
+    function: usize,
+    input: &[u8],
+    env: &mut dyn WorkerEnv,
+    out: &mut Vec<u8>,
+) -> Served {
+    // SAFETY: the caller vouches for it.
+    let function = unsafe { F::from_address(function) };
+    let start = out.len();
+    let mut handles = false;
+    let served = panics::catch(|| {
+        let context = F::Context::load(env)?;
+        let mut items = Vec::new();
+        env.decode(&mut || {
+            items = body::frames(input).map(|(status, bytes)| match status {
+                Status::Value => decode_args::<F>(bytes),
+                Status::Error => Err(decode_record(bytes)),
+            }).collect();
+        });
+        for item in items {
+            let outcome = item.and_then(|args| panics::catch(|| function.call(context.value(), args)));
+            handles |= body::frame(out, |out| answer(outcome, out)).handles;
+        }
+        Ok(())
+    });
+    match served {
+        Ok(()) => Served { status: Status::Value, handles },
+        Err(error) => {
+            out.truncate(start);
+            Served { handles, ..answer::<F::Out>(Err(error), out) }
+        }
+    }
+}
+
+fn decode_args<F: Function>(bytes: &[u8]) -> Result<F::Args, TaskErrorKind> {
+    codec::decode(bytes).map_err(|failure| argument_error::<F>(failure.message()))
+}
+
+fn argument_error<F: Function>(message: &str) -> TaskErrorKind {
+    TaskErrorKind::Codec(CodecError::new(CodecStep::DecodeArgument, std::any::type_name::<F::Args>(), message))
+}
+
+/// Appends an outcome in the form that [`Reply`] expects.
+fn answer<R: serde::Serialize>(outcome: Result<R, TaskErrorKind>, out: &mut Vec<u8>) -> Served {
+    let mut handles = false;
+    let error = match outcome {
+        Ok(value) => {
+            let encoded = codec::encode(&value, out);
+            // The result's destructor is the user's.
+            let _ = panics::contain(|| drop(value));
+            match encoded {
+                Ok(encoded) => return Served { status: Status::Value, handles: encoded.handles },
+                Err(failure) => {
+                    handles = failure.handles();
+                    TaskErrorKind::Codec(CodecError::new(
+                        CodecStep::EncodeResult,
+                        std::any::type_name::<R>(),
+                        failure.message(),
+                    ))
+                }
+            }
+        }
+        Err(error) => error,
+    };
+    let start = out.len();
+    if codec::encode(&ErrorRecord::of(&error), out).is_err() {
+        // Plain words always encode; an empty error is decoded as an error still.
+        out.truncate(start);
+    }
+    Served { status: Status::Error, handles }
+}
