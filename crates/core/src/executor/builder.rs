@@ -5,7 +5,7 @@ use crate::Portable;
 use crate::error::{TaskError, TrySubmitError};
 use crate::future::Future;
 use crate::map::{BufferedMap, Map, MapUnordered, Options, start};
-use crate::task::{Fallible, Function, Meta, One, Plain, Task, Unbound, pair};
+use crate::task::{Deadline, Fallible, Function, Meta, One, Plain, Task, Unbound, pair};
 use std::error::Error;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -105,9 +105,8 @@ where
 
 /// Submits a task, with its deadline watched.
 pub(crate) fn hand_over<E: Executor + ?Sized>(executor: &E, task: Task) {
-    if let Some(at) = task.cell().meta().and_then(|meta| meta.deadline) {
-        let limit = at.saturating_duration_since(Instant::now());
-        crate::timer::schedule(task.cell(), at, limit);
+    if let Some(deadline) = task.cell().meta().and_then(|meta| meta.deadline) {
+        crate::timer::schedule(task.cell(), deadline.at, deadline.limit);
     }
     executor.submit_task(task);
 }
@@ -156,7 +155,7 @@ impl<'a, E: Executor + ?Sized, I: Iterator, R> TasksBuilder<'a, E, I, R> {
     /// When the whole must be done: Python's `map(timeout=…)`. Items without a result by then have a timeout error instead,
     /// and are cancelled if they have not started; results that are there still come.
     pub fn deadline(mut self, at: Instant) -> Self {
-        self.options.deadline = Some((at, at.saturating_duration_since(Instant::now())));
+        self.options.meta.deadline = Some(Deadline::new(at));
         self
     }
 
@@ -217,8 +216,7 @@ impl<'a, E: Executor + ?Sized, I: Iterator, R> TasksBuilder<'a, E, I, R> {
         R: Portable,
     {
         let (executor, function) = (self.executor, Plain(self.f));
-        let deadline = self.options.deadline.map(|(at, _)| at);
-        let submit = |args| submit(executor, function, args, Meta { deadline, ..self.options.meta.clone() });
+        let submit = |args| submit(executor, function, args, self.options.meta.clone());
         self.items.map(submit).collect()
     }
 

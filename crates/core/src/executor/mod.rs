@@ -6,6 +6,8 @@ mod ext;
 mod serial;
 
 pub use builder::{TaskBuilder, TasksBuilder};
+
+pub(crate) use builder::hand_over;
 pub use context::WithContext;
 pub use ext::ExecutorExt;
 pub use serial::SerialExecutor;

@@ -71,7 +71,7 @@ where
             if let Some(result) = self.current.next() {
                 return Some(result);
             }
-            self.current = self.pieces.pop_front()?.results(self.options.deadline);
+            self.current = self.pieces.pop_front()?.results();
             self.submit_next();
         }
     }

@@ -13,15 +13,12 @@ pub(crate) use piece::Piece;
 
 use crate::executor::Executor;
 use crate::task::{Function, Meta};
-use std::time::{Duration, Instant};
 
 /// What was asked for a batch.
 #[derive(Debug, Default)]
 pub(crate) struct Options {
     /// For each task.
     pub(crate) meta: Meta,
-    /// For the whole: until when, and how long that was from the call.
-    pub(crate) deadline: Option<(Instant, Duration)>,
     pub(crate) chunksize: Option<usize>,
 }
 
@@ -35,7 +32,7 @@ where
     let mut sizes = ChunkSizes::new(options.chunksize, executor.num_workers(), &items);
     let mut items = items.fuse();
     // Dropped, and with it cancelled, when the input panics.
-    let mut map = Map::new(options.deadline);
+    let mut map = Map::new();
     while let Some(piece) = Piece::submit(executor, function, &context, &mut items, sizes.next_size(), options) {
         map.push(piece);
     }

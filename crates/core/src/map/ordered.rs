@@ -11,7 +11,6 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
 
 /// Results in the order of the items, each a `Result` of its own; made by [`ExecutorExt::map`](crate::ExecutorExt::map).
 ///
@@ -30,14 +29,13 @@ pub struct Map<R> {
     pieces: VecDeque<Piece<R>>,
     /// Results that have not been taken.
     remaining: usize,
-    deadline: Option<(Instant, Duration)>,
-    /// Dropping it must cancel; not once its pieces have been taken over.
+    /// `Piece::cancel`, which asks for more of `R` than a destructor may.
     cancel: fn(&Piece<R>) -> bool,
 }
 
 impl<R: Send> Map<R> {
-    pub(super) fn new(deadline: Option<(Instant, Duration)>) -> Self {
-        Map { current: Results::None, pieces: VecDeque::new(), remaining: 0, deadline, cancel: Piece::cancel }
+    pub(super) fn new() -> Self {
+        Map { current: Results::None, pieces: VecDeque::new(), remaining: 0, cancel: Piece::cancel }
     }
 
     pub(super) fn push(&mut self, piece: Piece<R>) {
@@ -45,8 +43,8 @@ impl<R: Send> Map<R> {
         self.pieces.push_back(piece);
     }
 
-    pub(super) fn into_pieces(mut self) -> (VecDeque<Piece<R>>, Option<(Instant, Duration)>) {
-        (std::mem::take(&mut self.pieces), self.deadline)
+    pub(super) fn into_pieces(mut self) -> VecDeque<Piece<R>> {
+        std::mem::take(&mut self.pieces)
     }
 
     /// The results as a [`Stream`], for async code.
@@ -64,7 +62,7 @@ impl<R: Send> Iterator for Map<R> {
                 self.remaining -= 1;
                 return Some(result);
             }
-            self.current = self.pieces.pop_front()?.results(self.deadline);
+            self.current = self.pieces.pop_front()?.results();
         }
     }
 
@@ -91,7 +89,7 @@ impl<R> fmt::Debug for Map<R> {
     }
 }
 
-/// The results of a [`Map`] as a stream. A deadline of the map does not wake it: wrap it in your runtime's timeout.
+/// The results of a [`Map`] as a stream.
 #[must_use = "streams do nothing unless polled; dropping it cancels what has not started"]
 #[derive(Debug)]
 pub struct MapStream<R>(Map<R>);
@@ -109,7 +107,7 @@ impl<R: Send> Stream for MapStream<R> {
             }
             let Some(next) = self.0.pieces.front() else { return Poll::Ready(None) };
             ready!(next.slot().cell().poll_until(Until::Settled, 0, cx));
-            self.0.current = self.0.pieces.pop_front().map_or(Results::None, |piece| piece.results(None));
+            self.0.current = self.0.pieces.pop_front().map_or(Results::None, Piece::results);
         }
     }
 

@@ -2,11 +2,10 @@
 
 use super::Options;
 use crate::error::{CodecError, CodecStep, TaskError, TaskErrorKind};
-use crate::executor::Executor;
+use crate::executor::{Executor, hand_over};
 use crate::future::Future;
 use crate::task::{Chunk, Function, Meta, One, pair};
 use crate::wait::{Slot, Waitable};
-use std::time::{Duration, Instant};
 
 pub(crate) enum Piece<R> {
     One(Future<R>),
@@ -41,7 +40,7 @@ impl<R: Send> Piece<R> {
         let first = items.next()?;
         if size == 1 {
             let (task, future) = pair(One { function, context, args: first }, options.meta.clone().boxed());
-            executor.submit_task(task);
+            hand_over(executor, task);
             return Some(Piece::One(future));
         }
         let mut chunk = Vec::with_capacity(size.min(items.size_hint().0.saturating_add(1)));
@@ -52,7 +51,7 @@ impl<R: Send> Piece<R> {
         let timeout = each.map(|each| each.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX)));
         let meta = Meta { timeout, ..options.meta.clone() };
         let (task, future) = pair(Chunk { function, context, items: chunk }, meta.boxed());
-        executor.submit_task(task);
+        hand_over(executor, task);
         Some(Piece::Many(count, future))
     }
 
@@ -63,16 +62,8 @@ impl<R: Send> Piece<R> {
         }
     }
 
-    /// Waits for the results, until the deadline of the batch at most.
-    pub(crate) fn results(self, deadline: Option<(Instant, Duration)>) -> Results<R> {
-        if let Some((at, limit)) = deadline {
-            let there = self.slot().cell().wait_until(crate::cell::Until::Done, Some(at));
-            if !there {
-                self.cancel();
-                let late = TaskError::new(TaskErrorKind::TimedOut(limit)).of_task(|| self.slot().cell().info());
-                return Results::Failed(self.len(), late);
-            }
-        }
+    /// Waits for the results.
+    pub(crate) fn results(self) -> Results<R> {
         match self {
             Piece::One(future) => Results::One(future.result()),
             Piece::Many(count, future) => match future.result() {

@@ -2,11 +2,10 @@
 
 use super::piece::Results;
 use super::{Map, Piece};
-use crate::error::{TaskError, TaskErrorKind};
-use crate::wait::{AsCompleted, Waitable, as_completed};
+use crate::error::TaskError;
+use crate::wait::{AsCompleted, as_completed};
 use std::fmt;
 use std::iter::FusedIterator;
-use std::time::{Duration, Instant};
 
 /// Results as they are ready; made by [`ExecutorExt::map_unordered`](crate::ExecutorExt::map_unordered).
 ///
@@ -22,22 +21,12 @@ pub struct MapUnordered<R: Send> {
     current: Results<R>,
     pieces: AsCompleted<Piece<R>>,
     remaining: usize,
-    deadline: Option<(Instant, Duration)>,
 }
 
 impl<R: Send> MapUnordered<R> {
     pub(crate) fn new(map: Map<R>) -> Self {
         let remaining = map.len();
-        let (pieces, deadline) = map.into_pieces();
-        MapUnordered { current: Results::None, pieces: as_completed(pieces), remaining, deadline }
-    }
-
-    /// Time is up: cancels one piece that is left, and has its items fail.
-    fn next_late(&mut self, limit: Duration) -> Option<Results<R>> {
-        let piece = self.pieces.take_any()?;
-        piece.cancel();
-        let late = TaskError::new(TaskErrorKind::TimedOut(limit)).of_task(|| piece.slot().cell().info());
-        Some(Results::Failed(piece.len(), late))
+        MapUnordered { current: Results::None, pieces: as_completed(map.into_pieces()), remaining }
     }
 }
 
@@ -50,13 +39,7 @@ impl<R: Send> Iterator for MapUnordered<R> {
                 self.remaining -= 1;
                 return Some(result);
             }
-            self.current = match self.deadline {
-                None => self.pieces.next()?.results(None),
-                Some((at, limit)) => match self.pieces.next_until(at) {
-                    Some(piece) => piece.results(None),
-                    None => self.next_late(limit)?,
-                },
-            };
+            self.current = self.pieces.next()?.results();
         }
     }
 
@@ -70,7 +53,7 @@ impl<R: Send> FusedIterator for MapUnordered<R> {}
 
 impl<R: Send> Drop for MapUnordered<R> {
     fn drop(&mut self) {
-        while let Some(piece) = self.pieces.take_any() {
+        for piece in self.pieces.take_rest() {
             piece.cancel();
         }
     }

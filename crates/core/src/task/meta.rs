@@ -3,13 +3,26 @@
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
+/// An instant, and how long that was when it was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    pub(crate) at: Instant,
+    pub(crate) limit: Duration,
+}
+
+impl Deadline {
+    pub(crate) fn new(at: Instant) -> Self {
+        Deadline { at, limit: at.saturating_duration_since(Instant::now()) }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Meta {
     pub(crate) name: Option<Box<str>>,
     /// For one attempt, from its start.
     pub(crate) timeout: Option<Duration>,
     /// From outside: whatever happens, it is resolved by then.
-    pub(crate) deadline: Option<Instant>,
+    pub(crate) deadline: Option<Deadline>,
     pub(crate) priority: i32,
     /// When the timer will look at it.
     pub(crate) due: Mutex<Option<Instant>>,

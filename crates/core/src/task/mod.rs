@@ -13,9 +13,9 @@ pub use serve::{DecodeScope, Entry, Reply, Served, Status, WorkerEnv, decode_err
 pub(crate) use body::{Chunk, One};
 pub(crate) use context::{Bound, Unbound};
 pub(crate) use function::{Fallible, Function, Plain, Star, WithContext, WithContextFallible};
-pub(crate) use meta::Meta;
+pub(crate) use meta::{Deadline, Meta};
 
-use crate::cell::{Place, Ref, Work};
+use crate::cell::{Place, Ref, Work, state};
 use crate::error::{Refusal, TaskError, TaskErrorKind};
 use crate::future::Future;
 use crate::{PoolId, TaskId};
@@ -123,15 +123,13 @@ impl Task {
 
     /// Cancels it, unless it has started; whether it is cancelled now. Callbacks run here.
     pub fn cancel(self) -> bool {
-        let cancelled = self.0.cancel(Place::Here);
-        drop(self);
-        cancelled
+        self.0.cancel(Place::Here)
     }
 
-    /// Resolves it with an error, unless it is resolved already. Callbacks run in a thread of the library's own.
+    /// Resolves it with an error, unless it is resolved or running already. Callbacks run in a thread of the library's own.
     pub fn fail(self, why: TaskError) {
-        // Somebody was faster (a timeout, a cancellation): their outcome stands.
-        let _ = self.into_ref().fail(why, true, Place::Service);
+        // Somebody was faster (a timeout, a cancellation, a worker that waited for it and runs it): their outcome stands.
+        let _ = self.into_ref().fail(why, false, Place::Service);
     }
 
     /// The task as bytes. Runs the user's `Serialize` in this thread; its panics are caught.
@@ -196,8 +194,9 @@ impl Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        if !self.0.is_done() {
-            let _ = self.0.fail(TaskError::new(TaskErrorKind::Abandoned), true, Place::Service);
+        // One that runs will be resolved by its runner.
+        if state::phase(self.0.state()) == state::PENDING {
+            let _ = self.0.fail(TaskError::new(TaskErrorKind::Abandoned), false, Place::Service);
         }
     }
 }

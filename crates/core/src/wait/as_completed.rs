@@ -104,7 +104,7 @@ impl<F: Waitable> AsCompleted<F> {
     }
 
     /// The next, if one is done before `at`.
-    pub(crate) fn next_until(&mut self, at: Instant) -> Option<F> {
+    fn next_until(&mut self, at: Instant) -> Option<F> {
         if self.items.is_empty() {
             return None;
         }
@@ -112,12 +112,10 @@ impl<F: Waitable> AsCompleted<F> {
         self.items.remove(&key)
     }
 
-    /// One that is left, done or not.
-    pub(crate) fn take_any(&mut self) -> Option<F> {
-        let key = *self.items.keys().next()?;
-        let item = self.items.remove(&key)?;
-        item.slot().cell().leave_set(&self.set, key);
-        Some(item)
+    /// What is left, done or not.
+    pub(crate) fn take_rest(&mut self) -> Vec<F> {
+        let rest = std::mem::take(&mut self.items).into_iter();
+        rest.inspect(|(key, item)| item.slot().cell().leave_set(&self.set, *key)).map(|(_, item)| item).collect()
     }
 }
 
@@ -183,7 +181,7 @@ impl<F: Waitable> Iterator for AsCompletedTimeout<F> {
         if let Some(item) = self.inner.next_until(until) {
             return Some(Ok(item));
         }
-        let rest: Vec<F> = std::iter::from_fn(|| self.inner.take_any()).collect();
+        let rest = self.inner.take_rest();
         (!rest.is_empty()).then(|| Err(Unfinished { futures: rest, of: self.of }))
     }
 }
