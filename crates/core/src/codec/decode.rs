@@ -54,8 +54,7 @@ impl<'de> Decoder<'de> {
     fn length(&mut self) -> Result<usize, Error> {
         let len = self.number(usize::BITS)? as usize;
         let empty = len.saturating_sub(self.input.len());
-        self.empty_elements =
-            self.empty_elements.checked_sub(empty).ok_or_else(|| self.too_long(len))?;
+        self.empty_elements = self.empty_elements.checked_sub(empty).ok_or_else(|| self.too_long(len))?;
         Ok(len)
     }
 

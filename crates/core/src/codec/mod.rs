@@ -89,7 +89,7 @@ pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<Enc
     encode_beside(value, out, 0)
 }
 
-/// As [`encode`], for one of several values of a message, of which those before had so many known handles.
+/// As `encode`, for one of several values of a message, of which those before had so many known handles.
 pub fn encode_beside<T: Serialize + ?Sized>(
     value: &T,
     out: &mut Vec<u8>,
@@ -97,11 +97,7 @@ pub fn encode_beside<T: Serialize + ?Sized>(
 ) -> Result<Encoded, CodecFailure> {
     let before = out.len();
     let mut encoder = Encoder::new(out, MAX_HANDLES.saturating_sub(known));
-    let outcome = if cannot_panic::<T>() {
-        Ok(encoder.value(value))
-    } else {
-        panics::contain(|| encoder.value(value))
-    };
+    let outcome = if cannot_panic::<T>() { Ok(encoder.value(value)) } else { panics::contain(|| encoder.value(value)) };
     let encoded = encoder.encoded();
     let message = match outcome {
         Ok(Ok(())) => return Ok(encoded),

@@ -501,8 +501,7 @@ fn a_message_has_no_more_handles_than_can_be_sent() {
 fn shape() -> impl Strategy<Value = Shape> {
     let leaf = prop_oneof![
         Just(Shape::Nothing),
-        (any::<u128>(), any::<i128>(), any::<char>(), any::<bool>())
-            .prop_map(|(a, b, c, d)| Shape::Leaf(a, b, c, d)),
+        (any::<u128>(), any::<i128>(), any::<char>(), any::<bool>()).prop_map(|(a, b, c, d)| Shape::Leaf(a, b, c, d)),
         (".*", any::<Vec<u8>>(), proptest::collection::vec(-1e300f64..1e300, 0..9))
             .prop_map(|(key, bytes, floats)| Shape::Named { key, bytes, floats }),
     ];

@@ -53,11 +53,15 @@ impl<F: Function> Work for Chunk<F> {
     fn encode(&self) -> Result<Call, TaskErrorKind> {
         let mut input = Vec::new();
         let context = self.context.encode()?;
-        let mut handles = false;
+        let (mut handles, mut known) = (false, 0);
         for args in &self.items {
-            handles |= frame(&mut input, |out| match codec::encode(args, out) {
-                Ok(encoded) => Served { status: Status::Value, handles: encoded.handles },
+            handles |= frame(&mut input, |out| match codec::encode_beside(args, out, known) {
+                Ok(encoded) => {
+                    known += encoded.known;
+                    Served { status: Status::Value, handles: encoded.handles }
+                }
                 Err(failure) => {
+                    known += failure.known_handles();
                     // The item's own error goes along and comes back in its place.
                     let record = ErrorRecord::of(&argument_error::<F>(failure.message()));
                     let encoded = codec::encode(&record, out).is_ok();

@@ -105,7 +105,7 @@ impl<C: Portable + Sync> ContextHandle for Bound<C> {
         let encoded = self.0.encoded.get_or_init(|| {
             let mut bytes = Vec::new();
             match codec::encode(&self.0.value, &mut bytes) {
-                Ok(encoded) if encoded.handles => {
+                Ok(encoded) if encoded.known > 0 => {
                     Err(fail("a context cannot hold channel handles; send them as arguments"))
                 }
                 Ok(_) => Ok(Context { id: NEXT.fetch_add(1, Ordering::Relaxed), bytes: bytes.into() }),

@@ -164,7 +164,7 @@ pub(super) unsafe fn serve_one<F: Function>(
         let args = args.ok_or_else(|| argument_error::<F>("the channel handles that belong to it did not arrive"))??;
         function.call(context.value(), args)
     });
-    answer(outcome, out)
+    answer(outcome, out, &mut 0)
 }
 
 /// The trampoline of a chunk of calls: each item has an outcome of its own.
@@ -180,7 +180,7 @@ pub(super) unsafe fn serve_chunk<F: Function>(
     // SAFETY: the caller vouches for it.
     let function = unsafe { F::from_address(function) };
     let start = out.len();
-    let mut handles = false;
+    let (mut handles, mut known) = (false, 0);
     let served = panics::catch(|| {
         let context = F::Context::load(env)?;
         let mut items = Vec::new();
@@ -192,7 +192,7 @@ pub(super) unsafe fn serve_chunk<F: Function>(
         });
         for item in items {
             let outcome = item.and_then(|args| panics::catch(|| function.call(context.value(), args)));
-            handles |= body::frame(out, |out| answer(outcome, out)).handles;
+            handles |= body::frame(out, |out| answer(outcome, out, &mut known)).handles;
         }
         Ok(())
     });
@@ -200,7 +200,7 @@ pub(super) unsafe fn serve_chunk<F: Function>(
         Ok(()) => Served { status: Status::Value, handles },
         Err(error) => {
             out.truncate(start);
-            Served { handles, ..answer::<F::Out>(Err(error), out) }
+            Served { handles, ..answer::<F::Out>(Err(error), out, &mut known) }
         }
     }
 }
@@ -213,17 +213,21 @@ fn argument_error<F: Function>(message: &str) -> TaskErrorKind {
     TaskErrorKind::Codec(CodecError::new(CodecStep::DecodeArgument, std::any::type_name::<F::Args>(), message))
 }
 
-/// Appends an outcome in the form that [`Reply`] expects.
-fn answer<R: serde::Serialize>(outcome: Result<R, TaskErrorKind>, out: &mut Vec<u8>) -> Served {
+/// Appends an outcome in the form that [`Reply`] expects. `known` counts the handles of the message that it is part of.
+fn answer<R: serde::Serialize>(outcome: Result<R, TaskErrorKind>, out: &mut Vec<u8>, known: &mut usize) -> Served {
     let mut handles = false;
     let error = match outcome {
         Ok(value) => {
-            let encoded = codec::encode(&value, out);
+            let encoded = codec::encode_beside(&value, out, *known);
             // The result's destructor is the user's.
             let _ = panics::contain(|| drop(value));
             match encoded {
-                Ok(encoded) => return Served { status: Status::Value, handles: encoded.handles },
+                Ok(encoded) => {
+                    *known += encoded.known;
+                    return Served { status: Status::Value, handles: encoded.handles };
+                }
                 Err(failure) => {
+                    *known += failure.known_handles();
                     handles = failure.handles();
                     TaskErrorKind::Codec(CodecError::new(
                         CodecStep::EncodeResult,
