@@ -22,6 +22,7 @@ mod executor;
 pub mod exit;
 mod future;
 mod id;
+mod init;
 mod map;
 mod panics;
 mod portable;
@@ -36,10 +37,11 @@ pub use error::{
     BuildError, CodecError, CodecStep, Death, Ending, Failure, Panic, Refusal, TaskError, TaskErrorKind, TrySubmitError,
 };
 pub use executor::{
-    Executor, ExecutorExt, Handle, SerialExecutor, Shutdown, Stats, TaskBuilder, TasksBuilder, WithContext,
+    Executor, ExecutorExt, Handle, OnDrop, SerialExecutor, Shutdown, Stats, TaskBuilder, TasksBuilder, WithContext,
 };
 pub use future::{CancelOnDrop, Future, InvalidState, Promise, SharedFuture, TimedOut};
 pub use id::{PoolId, TaskId};
+pub use init::InitResult;
 pub use map::{BufferedMap, Map, MapStream, MapUnordered};
 pub use portable::Portable;
 pub use task::Task;
@@ -47,6 +49,10 @@ pub use wait::{
     AsCompleted, AsCompletedStream, AsCompletedTimeout, ReturnWhen, Unfinished, Waitable, as_completed, wait,
 };
 
+#[doc(hidden)]
+pub use init::init_outcome;
+#[doc(hidden)]
+pub use map::ChunkSizes;
 #[doc(hidden)]
 pub use wait::{Sealed, Slot};
 

@@ -304,6 +304,8 @@ impl Ref {
 
     /// The owner of SETTLING, with a readable outcome, runs all callbacks and leaves for DONE.
     fn finish(&self, place: Place) {
+        // A callback may resolve another cell, whose callback resolves a third: a long chain must not fill the stack.
+        let place = if Nested::too_deep() { Place::Service } else { place };
         loop {
             let (waiters, callbacks, remote) = {
                 let mut listeners = self.listeners.lock();
@@ -328,6 +330,7 @@ impl Ref {
                 }
                 Some(callbacks) if callbacks.is_empty() => return,
                 Some(callbacks) => {
+                    let _nested = Nested::begin();
                     for callback in callbacks {
                         // Its message has been printed by the panic hook; the others must still run.
                         let _ = panics::contain(|| callback(self.0.as_ptr().cast()));
@@ -566,6 +569,33 @@ impl Ref {
         let header = unsafe { NonNull::new_unchecked(cell.cast::<Header>()) };
         let borrowed = std::mem::ManuallyDrop::new(Ref(header));
         Ref::clone(&borrowed)
+    }
+}
+
+/// How many cells of a chain this thread is running callbacks of, each inside the one before.
+struct Nested;
+
+thread_local! {
+    static NESTED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+impl Nested {
+    const LIMIT: u32 = 32;
+
+    fn begin() -> Nested {
+        // No storage while the thread ends: then nothing is counted.
+        let _ = NESTED.try_with(|nested| nested.set(nested.get() + 1));
+        Nested
+    }
+
+    fn too_deep() -> bool {
+        NESTED.try_with(|nested| nested.get() >= Self::LIMIT).unwrap_or(false)
+    }
+}
+
+impl Drop for Nested {
+    fn drop(&mut self) {
+        let _ = NESTED.try_with(|nested| nested.set(nested.get().saturating_sub(1)));
     }
 }
 

@@ -3,6 +3,7 @@
 mod builder;
 mod context;
 mod ext;
+mod on_drop;
 mod serial;
 
 pub use builder::{TaskBuilder, TasksBuilder};
@@ -10,6 +11,7 @@ pub use builder::{TaskBuilder, TasksBuilder};
 pub(crate) use builder::hand_over;
 pub use context::WithContext;
 pub use ext::ExecutorExt;
+pub use on_drop::OnDrop;
 pub use serial::SerialExecutor;
 
 use crate::error::Refusal;

@@ -41,7 +41,9 @@ where
 
 /// Chunks when nobody chose: small enough that all workers have several, at most `LARGEST`; beginning small when the number
 /// of items is not known.
-struct ChunkSizes {
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct ChunkSizes {
     size: usize,
     /// How many chunks of this size are left before the size is doubled.
     left: usize,
@@ -53,7 +55,7 @@ const CHUNKS_PER_WORKER: usize = 8;
 const LARGEST: usize = 1024;
 
 impl ChunkSizes {
-    fn new<I: Iterator>(chosen: Option<usize>, workers: usize, items: &I) -> Self {
+    pub fn new<I: Iterator>(chosen: Option<usize>, workers: usize, items: &I) -> Self {
         let round = workers.saturating_mul(CHUNKS_PER_WORKER).max(1);
         let known = match items.size_hint() {
             (lower, Some(upper)) if lower == upper => Some(lower.div_ceil(round).clamp(1, LARGEST)),
@@ -63,7 +65,7 @@ impl ChunkSizes {
         ChunkSizes { size: size.unwrap_or(1), left: round, round, grows: size.is_none() }
     }
 
-    fn next_size(&mut self) -> usize {
+    pub fn next_size(&mut self) -> usize {
         if self.grows {
             if self.left == 0 {
                 self.size = (self.size * 2).min(LARGEST);

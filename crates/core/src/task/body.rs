@@ -5,7 +5,7 @@ use super::function::Function;
 use super::serve::{Entry, Reply, Served, Status, Trampoline, serve_chunk, serve_one};
 use super::{Call, Task, pair};
 use crate::cell::Work;
-use crate::error::{CodecError, CodecStep, ErrorRecord, TaskError, TaskErrorKind};
+use crate::error::{CodecError, CodecStep, ErrorRecord, Panic, TaskError, TaskErrorKind};
 use crate::future::Future;
 use crate::{codec, panics};
 
@@ -108,13 +108,36 @@ pub fn closure<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> (Ta
     pair(Closure(f), None)
 }
 
-/// As [`closure`], for closures and values that borrow.
+/// As [`closure`], for closures and values that borrow. `on_panic` is told of a panic of `f` before the future has it.
 ///
 /// # Safety
-/// Before any lifetime in `F` or `T` ends, the task must have been consumed and every reference that the executor had to it
-/// must be gone; and the future must not be used or dropped after it.
-pub unsafe fn scoped_closure<T: Send, F: FnOnce() -> T + Send>(f: F) -> (Task, Future<T>) {
-    pair(Closure(f), None)
+/// Before any lifetime in `F`, `N` or `T` ends, the task must have been consumed and every reference that the executor had to
+/// it must be gone; and the future must not be used or dropped after it.
+pub unsafe fn scoped_closure<T, F, N>(f: F, on_panic: N) -> (Task, Future<T>)
+where
+    T: Send,
+    F: FnOnce() -> T + Send,
+    N: FnOnce(&Panic) + Send,
+{
+    pair(Scoped { f, on_panic }, None)
+}
+
+/// A closure, and who is to hear of its panic.
+struct Scoped<F, N> {
+    f: F,
+    on_panic: N,
+}
+
+impl<T, F: FnOnce() -> T, N: FnOnce(&Panic)> Work for Scoped<F, N> {
+    type Out = T;
+
+    fn run(self) -> Result<T, TaskErrorKind> {
+        let outcome = panics::catch(|| Ok((self.f)()));
+        if let Err(TaskErrorKind::Panicked(panic)) = &outcome {
+            (self.on_panic)(panic);
+        }
+        outcome
+    }
 }
 
 fn entry<F: Function>(trampoline: Trampoline, function: F) -> Entry {

@@ -207,6 +207,20 @@ impl fmt::Debug for Task {
     }
 }
 
+/// Calls `f` as a task is called: a panic becomes an error, with message, location, backtrace and payload. For authors of
+/// executors, where one task makes several calls, or where a call that is no task can fail (an initializer).
+///
+/// # Errors
+/// The panic.
+///
+/// ```
+/// let error = concurrent_futures_core::task::catch(|| -> u8 { panic!("no") }).unwrap_err();
+/// assert_eq!(error.panic().unwrap().message(), "no");
+/// ```
+pub fn catch<T>(f: impl FnOnce() -> T) -> Result<T, TaskError> {
+    crate::panics::catch(|| Ok(f())).map_err(TaskError::new)
+}
+
 /// Refuses what only a sorted queue can do; for executors that have none.
 ///
 /// ```

@@ -1,0 +1,22 @@
+//! What users see of the core, with executors that do nothing before the test says so: pending states last as long as a
+//! test needs them, and nothing depends on time.
+
+mod as_completed;
+mod async_runtimes;
+mod callbacks;
+mod chain;
+mod context;
+mod drops;
+mod errors;
+mod executor;
+mod future;
+mod manual;
+mod map;
+mod map_buffered;
+mod map_unordered;
+mod promise;
+mod races;
+mod shared;
+mod timeouts;
+mod wait;
+mod wire;

@@ -1,0 +1,293 @@
+//! `map` and its relatives: order, chunks, deadline, errors, dropping.
+
+use crate::manual::Manual;
+use crate::timeouts::at_a_deadline;
+use crate::wire::Wire;
+use concurrent_futures_core::{Executor, ExecutorExt, Future, SerialExecutor, Shutdown, TaskError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+fn invert(x: u32) -> u32 {
+    60 / x
+}
+
+fn values(results: impl Iterator<Item = Result<u32, TaskError>>) -> Vec<Option<u32>> {
+    results.map(Result::ok).collect()
+}
+
+#[test]
+fn work_starts_at_the_call() {
+    let ex = Manual::new();
+    let results = ex.map(invert, [1, 2, 3]);
+    assert_eq!(ex.queued(), 3);
+    ex.run_all();
+    assert_eq!(values(results), [Some(60), Some(30), Some(20)]);
+}
+
+#[test]
+fn results_come_in_the_order_of_the_items() {
+    let ex = Manual::new();
+    let results = ex.tasks(invert, 1..=4).chunksize(1).map();
+    // The last one runs first.
+    while ex.queued() > 0 {
+        ex.take(ex.queued() - 1).run();
+    }
+    assert_eq!(values(results), [Some(60), Some(30), Some(20), Some(15)]);
+}
+
+#[test]
+fn each_item_has_a_result_of_its_own_whatever_the_chunks() {
+    for chunksize in 1..=6 {
+        let ex = Manual::new();
+        let mut results = ex.tasks(invert, [1, 0, 3, 0, 5]).chunksize(chunksize).map();
+        assert_eq!(ex.queued(), 5_usize.div_ceil(chunksize));
+        ex.run_all();
+        assert_eq!(values(results.by_ref()), [Some(60), None, Some(20), None, Some(12)], "chunksize {chunksize}");
+        assert!(results.next().is_none());
+    }
+}
+
+#[test]
+fn the_same_over_a_wire() {
+    for chunksize in [1, 2, 5] {
+        let ex = Wire::new();
+        let results = ex.tasks(invert, [1, 0, 3, 4, 0]).chunksize(chunksize).map();
+        ex.answer_all();
+        let results: Vec<_> = results.collect();
+        let errors: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+        assert_eq!(values(results.iter().cloned()), [Some(60), None, Some(20), Some(15), None]);
+        assert!(errors.iter().all(|error| error.panic().unwrap().message().contains("divide by zero")));
+    }
+}
+
+#[test]
+fn iteration_goes_on_after_an_error() {
+    let ex = SerialExecutor::new();
+    let mut results = ex.map(invert, [0, 0, 2]);
+    assert!(results.next().unwrap().unwrap_err().is_panic());
+    assert!(results.next().unwrap().unwrap_err().is_panic());
+    assert_eq!(results.next().unwrap().unwrap(), 30);
+    assert!(results.next().is_none() && results.next().is_none());
+}
+
+#[test]
+fn the_first_error_wins_where_results_are_collected() {
+    let ex = SerialExecutor::new();
+    let all: Result<Vec<u32>, _> = ex.map(invert, [1, 0, 2]).collect();
+    assert!(all.unwrap_err().is_panic());
+    assert_eq!(ex.map(invert, [1, 2]).sum::<Result<u32, _>>().unwrap(), 90);
+}
+
+#[test]
+fn it_knows_how_many_are_left() {
+    let ex = Manual::new();
+    let mut results = ex.tasks(invert, 1..=5).chunksize(2).map();
+    assert_eq!((results.len(), results.size_hint()), (5, (5, Some(5))));
+    ex.run_all();
+    results.next();
+    assert_eq!(results.len(), 4);
+    assert_eq!(results.by_ref().count(), 4);
+    assert_eq!(results.len(), 0);
+}
+
+#[test]
+fn no_items_give_no_results() {
+    let ex = Manual::new();
+    assert_eq!(ex.map(invert, []).count(), 0);
+    assert_eq!(ex.map(invert, [1; 0]).len(), 0);
+    assert_eq!(ex.queued(), 0);
+    ex.for_each(|_: u8| (), []).unwrap();
+    assert!(ex.submit_all(invert, []).is_empty());
+}
+
+#[test]
+fn a_chunk_has_at_least_one_item() {
+    let ex = Manual::new();
+    let refused = catch_unwind(AssertUnwindSafe(|| drop(ex.tasks(invert, [1]).chunksize(0)))).unwrap_err();
+    let words = refused.downcast_ref::<&str>().expect("words");
+    assert!(words.contains("chunksize must be at least 1"), "{words}");
+}
+
+#[test]
+fn an_executor_of_any_size_gets_several_chunks_for_each_worker() {
+    let ex = Manual::new();
+    let results = ex.map(|x: u32| x, 0..10_000);
+    assert!((ex.num_workers() * 4..=10_000 / 4).contains(&ex.queued()), "{} chunks", ex.queued());
+    ex.run_all();
+    assert!(results.map(Result::unwrap).eq(0..10_000));
+}
+
+#[test]
+fn input_of_unknown_length_is_taken_as_a_whole() {
+    let ex = Manual::new();
+    let results = ex.map(|x: u32| x, (0..1000).filter(|x| x % 2 == 0));
+    assert_eq!(results.len(), 500);
+    ex.run_all();
+    assert!(results.map(Result::unwrap).eq((0..1000).step_by(2)));
+}
+
+#[test]
+fn input_that_panics_cancels_what_has_not_started() {
+    for chunksize in [1, 2] {
+        let ex = Manual::new();
+        let items = (0..10).inspect(|i| assert!(*i < 5, "input of this test panics on purpose"));
+        let panic = catch_unwind(AssertUnwindSafe(|| ex.tasks(|x: u32| x, items).chunksize(chunksize).map()));
+        assert!(panic.is_err());
+        assert!(ex.queued() > 0, "some had been submitted");
+        assert_eq!(ex.run_all(), 0, "none of them is run");
+    }
+}
+
+#[test]
+fn dropping_cancels_what_has_not_started() {
+    let ex = Manual::new();
+    let mut results = ex.tasks(invert, 1..=4).chunksize(1).map();
+    assert!(ex.run_next());
+    assert_eq!(results.next().unwrap().unwrap(), 60);
+    drop(results);
+    assert_eq!(ex.run_all(), 0);
+
+    let never_started = ex.map(invert, 1..=4);
+    drop(never_started);
+    assert_eq!(ex.run_all(), 0, "also when nobody iterated");
+}
+
+#[test]
+fn results_may_be_read_after_the_executors_end() {
+    let ex = Manual::new();
+    let results = ex.map(invert, 1..=3);
+    ex.shutdown(Shutdown::WAIT);
+    drop(ex);
+    assert_eq!(values(results), [Some(60), Some(30), Some(20)]);
+    let results = SerialExecutor::new().scope(|ex| ex.map(invert, 1..=2));
+    assert_eq!(values(results), [Some(60), Some(30)]);
+}
+
+#[test]
+fn a_cancelled_shutdown_reaches_the_results() {
+    let ex = Manual::new();
+    let results = ex.tasks(invert, 1..=4).chunksize(1).map();
+    ex.run_next();
+    ex.shutdown(Shutdown::NO_WAIT.cancel_futures());
+    let results: Vec<_> = results.collect();
+    assert_eq!(*results[0].as_ref().unwrap(), 60);
+    assert!(results[1..].iter().all(|result| result.as_ref().unwrap_err().is_cancelled()));
+}
+
+#[test]
+fn after_the_deadline_what_is_there_still_comes() {
+    for (chunksize, there) in [(1, [true, false, true, false, false, false]), (2, [true, true, false, false, true, true])] {
+        let (ex, results) = at_a_deadline(|at| {
+            let ex = Manual::new();
+            let results = ex.tasks(invert, 1..=6).chunksize(chunksize).deadline(at).map();
+            // The first and the third piece.
+            ex.take(0).run();
+            ex.take(1).run();
+            (ex, results)
+        });
+        let results: Vec<_> = results.collect();
+        assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), there);
+        assert!(results.iter().filter_map(|r| r.as_ref().err()).all(TaskError::is_timeout));
+        assert_eq!(ex.run_all(), 0, "what is late is not run");
+    }
+}
+
+#[test]
+fn a_deadline_ends_a_wait() {
+    let ex = Manual::new();
+    let limit = Duration::from_millis(5);
+    let mut results = ex.tasks(invert, 1..=2).chunksize(1).deadline(Instant::now() + limit).map();
+    let late = results.next().unwrap().unwrap_err();
+    assert!(late.is_timeout());
+    assert!(late.timeout().unwrap() <= limit, "{late}");
+    assert!(results.next().unwrap().unwrap_err().is_timeout(), "each late item has an error");
+    assert!(results.next().is_none());
+}
+
+#[test]
+fn a_limit_for_each_item() {
+    let ex = Manual::new();
+    let limit = Duration::from_secs(60);
+    let results = ex.tasks(invert, 1..=4).timeout(limit).chunksize(2).name("piece").map();
+    let task = ex.take(0);
+    assert_eq!((task.timeout(), task.name()), (Some(2 * limit), Some("piece")), "a chunk has its items' together");
+    task.run();
+    ex.run_all();
+    assert_eq!(results.filter(Result::is_ok).count(), 4);
+}
+
+#[test]
+fn for_each_runs_all_and_gives_the_first_error() {
+    static RAN: AtomicUsize = AtomicUsize::new(0);
+    let ex = SerialExecutor::new();
+    let error = ex
+        .for_each(
+            |x: u32| {
+                RAN.fetch_add(1, Ordering::Relaxed);
+                assert!(x % 2 == 0, "odd: {x}");
+            },
+            0..6,
+        )
+        .unwrap_err();
+    assert_eq!(error.panic().unwrap().message(), "odd: 1");
+    assert_eq!(RAN.load(Ordering::Relaxed), 6);
+    ex.for_each(|_: u32| (), 0..6).unwrap();
+}
+
+#[test]
+fn starmap_takes_pairs() {
+    let ex = SerialExecutor::new();
+    let powers: Result<Vec<u32>, _> = ex.starmap(u32::pow, (0..).zip([3, 2, 1])).collect();
+    assert_eq!(powers.unwrap(), [0, 1, 2]);
+}
+
+#[test]
+fn zip_stops_at_the_shortest() {
+    let ex = SerialExecutor::new();
+    let sums = ex.map(|(a, b): (u32, u32)| a + b, [1, 2, 3].into_iter().zip([10, 20]));
+    assert_eq!(values(sums), [Some(11), Some(22)]);
+}
+
+#[test]
+fn submit_all_gives_a_future_each() {
+    let ex = Manual::new();
+    let futures = ex.submit_all(invert, [1, 0, 2]);
+    assert_eq!(ex.queued(), 3);
+    assert!(futures[2].cancel());
+    ex.run_all();
+    let mut futures = futures.into_iter().map(Future::result);
+    assert_eq!(futures.next().unwrap().unwrap(), 60);
+    assert!(futures.next().unwrap().unwrap_err().is_panic());
+    assert!(futures.next().unwrap().unwrap_err().is_cancelled());
+}
+
+#[test]
+fn map_fallible_has_a_failure_for_each_bad_item() {
+    let ex = Manual::new();
+    let items = ["1", "x", "3"].map(String::from);
+    let results = ex.tasks(|s: String| s.parse::<u32>(), items).chunksize(2).map_fallible();
+    ex.run_all();
+    let results: Vec<_> = results.collect();
+    let failure = results[1].as_ref().unwrap_err().failure().unwrap();
+    assert!(failure.downcast_ref::<std::num::ParseIntError>().is_some());
+    assert_eq!(values(results.iter().cloned()), [Some(1), None, Some(3)]);
+}
+
+#[test]
+fn nothing_is_submitted_before_a_builder_is_told_to() {
+    let ex = Manual::new();
+    let builder = ex.tasks(invert, [1, 2]).chunksize(1).name("x").timeout(Duration::from_secs(1));
+    assert_eq!(ex.queued(), 0);
+    assert!(format!("{builder:?}").contains("TasksBuilder"));
+    drop(builder);
+    assert_eq!(ex.queued(), 0);
+}
+
+#[test]
+fn debug_forms_say_how_much_is_left() {
+    let ex = Manual::new();
+    assert_eq!(format!("{:?}", ex.map(invert, 1..=3)), "Map { remaining: 3, .. }");
+    assert_eq!(format!("{:?}", ex.map_unordered(invert, 1..=3)), "MapUnordered { remaining: 3, .. }");
+    assert_eq!(format!("{:?}", ex.tasks(invert, 1..=3).buffersize(2)), "BufferedMap { in_flight: 2, .. }");
+}

@@ -1,0 +1,183 @@
+//! An executor that sends its tasks as bytes, to a worker that is in this process and goes step by step.
+
+use concurrent_futures_core::task::{Call, Context, Remote, Reply, Served, StoredContext, WorkerEnv, serve};
+use concurrent_futures_core::{Executor, ExecutorExt, Handle, Refusal, Shutdown, Task};
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+
+const QUEUED: u8 = 0;
+const STARTED: u8 = 1;
+const REVOKED: u8 = 2;
+
+/// What the parent knows of a task that is at the worker.
+#[derive(Debug)]
+struct Slot(AtomicU8);
+
+impl Slot {
+    fn step(&self, to: u8) -> bool {
+        let stepped = self.0.compare_exchange(QUEUED, to, Ordering::AcqRel, Ordering::Acquire);
+        stepped.map_or_else(|now| now == to, |_| true)
+    }
+}
+
+impl Remote for Slot {
+    fn try_revoke(&self) -> bool {
+        self.step(REVOKED)
+    }
+
+    fn started(&self) -> bool {
+        self.0.load(Ordering::Acquire) == STARTED
+    }
+}
+
+/// A task that was sent.
+pub struct Sent {
+    task: Task,
+    call: Call,
+    slot: Arc<Slot>,
+}
+
+impl Sent {
+    /// The worker starts it; false when it has been revoked.
+    pub fn start(&self) -> bool {
+        let started = self.slot.step(STARTED);
+        if started {
+            self.task.start_timeout_clock();
+        }
+        started
+    }
+}
+
+/// Encodes tasks at submission and serves them when told to.
+#[derive(Clone, Debug, Default)]
+pub struct Wire(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    sent: VecDeque<Sent>,
+    contexts: HashMap<u64, StoredContext>,
+    context_bytes: usize,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("sent", &self.sent.len()).finish_non_exhaustive()
+    }
+}
+
+impl Wire {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn queued(&self) -> usize {
+        self.0.lock().unwrap().sent.len()
+    }
+
+    /// How many bytes of contexts were sent.
+    pub fn context_bytes(&self) -> usize {
+        self.0.lock().unwrap().context_bytes
+    }
+
+    pub fn take(&self) -> Sent {
+        self.0.lock().unwrap().sent.pop_front().expect("a task was submitted")
+    }
+
+    /// The worker runs the task and answers.
+    pub fn answer(&self, sent: Sent) {
+        if !sent.start() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        let served = self.serve(&sent.call, &mut bytes);
+        sent.task.complete(Reply { status: served.status, bytes, handles: None });
+    }
+
+    /// Answers everything that was sent.
+    pub fn answer_all(&self) {
+        while self.queued() > 0 {
+            self.answer(self.take());
+        }
+    }
+
+    fn serve(&self, call: &Call, out: &mut Vec<u8>) -> Served {
+        let id = call.context.as_ref().map(|context| context.id);
+        let mut context = id.and_then(|id| self.0.lock().unwrap().contexts.remove(&id));
+        let mut env = Env(context.as_mut());
+        // SAFETY: the call was made by this very program, and its addresses are those of this process.
+        let served = unsafe { serve(call.entry, &call.input, &mut env, out) };
+        if let (Some(id), Some(context)) = (id, context) {
+            self.0.lock().unwrap().contexts.insert(id, context);
+        }
+        served
+    }
+}
+
+struct Env<'a>(Option<&'a mut StoredContext>);
+
+impl WorkerEnv for Env<'_> {
+    fn context(&mut self) -> Option<&mut StoredContext> {
+        self.0.as_deref_mut()
+    }
+}
+
+impl Executor for Wire {
+    fn submit_task(&self, task: Task) {
+        let call = match task.encode() {
+            Ok(call) => call,
+            Err(error) => return task.fail(error),
+        };
+        task.release_work();
+        let slot = Arc::new(Slot(AtomicU8::new(QUEUED)));
+        if !task.set_remote(slot.clone()) {
+            return;
+        }
+        let mut state = self.0.lock().unwrap();
+        if let Some(Context { id, bytes }) = &call.context
+            && !state.contexts.contains_key(id)
+        {
+            state.context_bytes += bytes.len();
+            state.contexts.insert(*id, StoredContext::new(bytes.to_vec()));
+        }
+        state.sent.push_back(Sent { task, call, slot });
+    }
+
+    fn try_submit_task(&self, task: Task) -> Result<(), (Task, Refusal)> {
+        self.submit_task(task);
+        Ok(())
+    }
+
+    fn num_workers(&self) -> usize {
+        1
+    }
+
+    fn shutdown(&self, _how: Shutdown) {}
+
+    fn handle(&self) -> Handle {
+        Handle::new(self.clone())
+    }
+}
+
+#[test]
+fn a_task_makes_the_whole_way() {
+    let ex = Wire::new();
+    let future = ex.submit(|(a, b): (u32, String)| format!("{a}{b}"), (4, "2".to_string()));
+    assert!(!future.done() && !future.running());
+    let sent = ex.take();
+    assert!(sent.start() && future.running() && !future.cancel());
+    ex.answer(sent);
+    assert!(future.done() && !future.running());
+    assert_eq!(future.result().unwrap(), "42");
+}
+
+#[test]
+fn a_task_that_is_only_buffered_can_be_cancelled() {
+    let ex = Wire::new();
+    let future = ex.submit(|x: u8| x, 1);
+    assert!(!future.running(), "it is at the worker, which has not started it");
+    assert!(future.cancel() && future.cancelled());
+    assert!(!ex.take().start(), "the worker must not start it any more");
+    assert!(future.result().unwrap_err().is_cancelled());
+}
