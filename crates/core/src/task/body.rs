@@ -46,8 +46,18 @@ impl<F: Function> Work for Chunk<F> {
     type Out = Vec<Result<F::Out, TaskError>>;
 
     fn run(self) -> Result<Self::Out, TaskErrorKind> {
-        let call = |args| panics::catch(|| self.function.call(self.context.value(), args)).map_err(TaskError::new);
-        Ok(self.items.into_iter().map(call).collect())
+        let mut results = Vec::with_capacity(self.items.len());
+        let mut items = self.items.into_iter();
+        // One guard for as many items as do not panic: it costs more than a cheap call.
+        while items.len() > 0 {
+            let ran = panics::catch(|| {
+                let call = |args| self.function.call(self.context.value(), args).map_err(TaskError::new);
+                results.extend(items.by_ref().map(call));
+                Ok(())
+            });
+            results.extend(ran.err().map(|panic| Err(TaskError::new(panic))));
+        }
+        Ok(results)
     }
 
     fn encode(&self) -> Result<Call, TaskErrorKind> {

@@ -190,9 +190,21 @@ pub(super) unsafe fn serve_chunk<F: Function>(
                 Status::Error => Err(decode_record(bytes)),
             }).collect();
         });
-        for item in items {
-            let outcome = item.and_then(|args| panics::catch(|| function.call(context.value(), args)));
+        let mut items = items.into_iter();
+        let mut write = |outcome, out: &mut Vec<u8>| {
             handles |= body::frame(out, |out| answer(outcome, out, &mut known)).handles;
+        };
+        // One guard for as many items as do not panic: it costs more than a cheap call.
+        while items.len() > 0 {
+            let ran = panics::catch(|| {
+                for item in items.by_ref() {
+                    write(item.and_then(|args| function.call(context.value(), args)), out);
+                }
+                Ok(())
+            });
+            if let Err(panic) = ran {
+                write(Err(panic), out);
+            }
         }
         Ok(())
     });

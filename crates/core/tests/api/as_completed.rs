@@ -2,7 +2,9 @@
 
 use crate::manual::Manual;
 use crate::wire::Wire;
-use concurrent_futures_core::{Executor, ExecutorExt, Future, Promise, SerialExecutor, Shutdown, Waitable, as_completed};
+use concurrent_futures_core::{
+    Executor, ExecutorExt, Future, Promise, SerialExecutor, Shutdown, Waitable, as_completed,
+};
 use futures::StreamExt;
 use std::collections::HashMap;
 use std::sync::mpsc;
@@ -113,7 +115,8 @@ fn keys_travel_with_their_futures() {
 #[test]
 fn boxes_of_different_futures() {
     let ex = Manual::new();
-    let items: [Box<dyn Waitable>; 2] = [Box::new(ex.submit(|x: u8| x, 1)), Box::new(ex.submit(|x: String| x, "x".into()))];
+    let items: [Box<dyn Waitable>; 2] =
+        [Box::new(ex.submit(|x: u8| x, 1)), Box::new(ex.submit(|x: String| x, "x".into()))];
     let completed = as_completed(items);
     ex.run_all();
     assert_eq!(completed.count(), 2);

@@ -201,7 +201,11 @@ fn one_bad_item_of_a_chunk_does_not_spoil_the_others() {
             // Some bytes have been written by then.
             let mut fields = serializer.serialize_tuple(1)?;
             serde::ser::SerializeTuple::serialize_element(&mut fields, &self.0)?;
-            if self.0 % 2 == 0 { Err(serde::ser::Error::custom("even")) } else { serde::ser::SerializeTuple::end(fields) }
+            if self.0.is_multiple_of(2) {
+                Err(serde::ser::Error::custom("even"))
+            } else {
+                serde::ser::SerializeTuple::end(fields)
+            }
         }
     }
     let ex = Wire::new();

@@ -31,8 +31,7 @@ fn table<T>(ask: impl Fn(Future<u8>) -> T) -> [(&'static str, T); 5] {
 
 #[test]
 fn cancel_succeeds_only_before_the_start_and_can_be_repeated() {
-    let expected =
-        [("pending", true), ("running", false), ("cancelled", true), ("failed", false), ("finished", false)];
+    let expected = [("pending", true), ("running", false), ("cancelled", true), ("failed", false), ("finished", false)];
     assert_eq!(table(|future| future.cancel()), expected);
     assert_eq!(table(|future| (future.cancel(), future.cancel()).1), expected);
     assert_eq!(table(|future| (future.cancel(), future.cancelled()).1), expected);

@@ -177,7 +177,9 @@ fn a_cancelled_shutdown_reaches_the_results() {
 
 #[test]
 fn after_the_deadline_what_is_there_still_comes() {
-    for (chunksize, there) in [(1, [true, false, true, false, false, false]), (2, [true, true, false, false, true, true])] {
+    for (chunksize, there) in
+        [(1, [true, false, true, false, false, false]), (2, [true, true, false, false, true, true])]
+    {
         let (ex, results) = at_a_deadline(|at| {
             let ex = Manual::new();
             let results = ex.tasks(invert, 1..=6).chunksize(chunksize).deadline(at).map();
@@ -225,7 +227,7 @@ fn for_each_runs_all_and_gives_the_first_error() {
         .for_each(
             |x: u32| {
                 RAN.fetch_add(1, Ordering::Relaxed);
-                assert!(x % 2 == 0, "odd: {x}");
+                assert!(x.is_multiple_of(2), "odd: {x}");
             },
             0..6,
         )

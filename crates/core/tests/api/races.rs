@@ -192,7 +192,10 @@ fn debug_against_completion() {
         },
         |future| format!("{future:?}"),
         |(), shown, _| {
-            assert!(["pending", "running", "finished"].iter().any(|state| shown.ends_with(&format!("{state} }}"))), "{shown}");
+            assert!(
+                ["pending", "running", "finished"].iter().any(|state| shown.ends_with(&format!("{state} }}"))),
+                "{shown}"
+            );
         },
     );
 }

@@ -2,8 +2,8 @@
 
 use crate::manual::Manual;
 use crate::wire::Wire;
-use concurrent_futures_core::{ExecutorExt, Future, Promise, ReturnWhen, SerialExecutor, Shutdown, Waitable, wait};
 use concurrent_futures_core::Executor;
+use concurrent_futures_core::{ExecutorExt, Future, Promise, ReturnWhen, SerialExecutor, Shutdown, Waitable, wait};
 use std::collections::HashMap;
 use std::sync::mpsc;
 use std::thread;
@@ -13,8 +13,10 @@ use ReturnWhen::{AllCompleted, FirstCompleted, FirstException};
 
 const LONG: Duration = Duration::from_secs(60);
 
+type Named = (&'static str, Future<u8>);
+
 /// Futures with their names, in the states that are named: `pending`, `value`, `error`, `cancelled`.
-fn futures<const N: usize>(states: [&'static str; N]) -> (Vec<Promise<u8>>, Vec<(&'static str, Future<u8>)>) {
+fn futures<const N: usize>(states: [&'static str; N]) -> (Vec<Promise<u8>>, Vec<Named>) {
     let make = |state| {
         let (promise, future) = Promise::pair();
         match state {
