@@ -30,18 +30,18 @@ pub(crate) const fn phase(state: u32) -> u32 {
     state & PHASE
 }
 
-/// Whether a future in this state counts as done: it has its outcome, decoded or not.
+/// Whether a future in this state counts as done: it has its outcome, decoded or not. A cancellation counts from the moment
+/// at which it is decided, so that whoever is told of it, or cancels a second time, sees it.
 pub(crate) const fn is_done(state: u32) -> bool {
-    phase(state) >= ENCODED
+    phase(state) >= ENCODED || phase(state) == WRITING && state & CANCELLED != 0
 }
 
 /// The word for `Debug`, in Python's spelling.
 pub(crate) const fn name(state: u32) -> &'static str {
     match phase(state) {
         PENDING => "pending",
-        RUNNING => "running",
-        WRITING => "running",
         _ if state & CANCELLED != 0 => "cancelled",
+        RUNNING | WRITING => "running",
         _ if state & FAILED != 0 => "failed",
         _ => "finished",
     }

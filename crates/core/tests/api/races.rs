@@ -54,7 +54,6 @@ fn race<A: Send, B>(
 }
 
 #[test]
-#[ignore = "open: while another thread is cancelling, the promise is told that it is running"]
 fn cancel_against_start() {
     race(
         |promise| promise.set_running_or_notify_cancel(),
@@ -79,7 +78,6 @@ fn cancel_against_a_value() {
 }
 
 #[test]
-#[ignore = "open: the second to cancel is told so before it can be seen"]
 fn cancel_against_cancel() {
     let futures: Vec<_> = (0..ROUNDS).map(|_| Promise::<()>::pair()).collect();
     let cancel = |round: usize| {
