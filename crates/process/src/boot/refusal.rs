@@ -1,0 +1,74 @@
+//! Why a process does not become a worker, or must not start any.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// Why this process does not become a worker, or cannot have any.
+#[derive(Debug)]
+pub(crate) enum BootRefusal {
+    RaisedPrivileges,
+    OutsideMainImage,
+    ForeignLoader,
+    NotTheParent { peer: i32, parent: i32 },
+    AnotherUser { peer: u32, own: u32 },
+    NoControlSocket(io::Error),
+    NotIntercepted,
+    TooDeep { limit: u32 },
+    System(io::Error),
+}
+
+impl fmt::Display for BootRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RaisedPrivileges => f.write_str(
+                "this program runs with raised privileges (set-user-id, set-group-id or file capabilities): it does not \
+                 start itself again as a worker process",
+            ),
+            Self::OutsideMainImage => f.write_str(
+                "concurrent-futures is part of a shared library and not of the program itself: running the program again \
+                 would not give a worker process",
+            ),
+            Self::ForeignLoader => f.write_str(
+                "this program was started through a loader or an emulator, so running /proc/self/exe again would not \
+                 give a worker process; start the program itself",
+            ),
+            Self::NotTheParent { peer, parent } => write!(
+                f,
+                "a worker's control socket must come from its parent, but it comes from process {peer}, and the \
+                 parent is {parent} (1 or another reaper where the real parent has ended meanwhile)"
+            ),
+            Self::AnotherUser { peer, own } => {
+                write!(f, "a worker's control socket must come from its own user {own}, but it comes from user {peer}")
+            }
+            Self::NoControlSocket(error) => {
+                write!(f, "this process was started as a worker, but its standard input is no control socket: {error}")
+            }
+            Self::NotIntercepted => f.write_str(
+                "this process was started as a worker, but runs `main`: the feature `boot` of concurrent-futures is off, \
+                 so call `concurrent_futures::init()` first in `main`",
+            ),
+            Self::TooDeep { limit } => write!(
+                f,
+                "process pools are nested {limit} deep, each started by a task of the one before: this one is refused, as a \
+                 pool that starts itself would never end"
+            ),
+            Self::System(error) => write!(f, "this process cannot become a worker: {error}"),
+        }
+    }
+}
+
+impl Error for BootRefusal {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::NoControlSocket(error) | Self::System(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for BootRefusal {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}

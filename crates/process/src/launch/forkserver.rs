@@ -1,0 +1,238 @@
+//! The fork server: a process with one thread, which forks the workers of one pool.
+
+use std::collections::HashMap;
+use std::io::{self, PipeReader, Read, Write};
+use std::ops::ControlFlow::{self, Break, Continue};
+use std::os::fd::OwnedFd;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{Errno, read, retry_on_intr};
+use rustix::process::{Signal, WaitOptions, getppid, set_parent_process_death_signal, wait};
+
+use super::protocol::{self, Report, Request};
+use super::{Born, ExitReport, WorkerId, preload};
+use crate::boot;
+use crate::sys::{blob, children, pidfd, procfs, signals, socket, stdio, title};
+use crate::worker;
+
+/// Serves the pool at the other end of `control` until it is gone, then ends everything that descends from
+/// here. In a forked worker this goes on as the worker.
+pub(crate) fn main(control: OwnedFd) -> ! {
+    match serve(control) {
+        Ok(Some(newborn)) => newborn.live(),
+        Ok(None) => leave(0),
+        // The pool has ended while it was being told something.
+        Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => leave(0),
+        Err(error) => {
+            eprintln!("concurrent-futures: the fork server ends: {error}");
+            leave(1)
+        }
+    }
+}
+
+/// The name of the fork server in `ps`. Padded, because workers write their own names over it.
+pub(super) fn padded_name() -> String {
+    format!("{NAME:<ROOM_FOR_NAMES$}")
+}
+
+const NAME: &str = "concurrent-futures fork server";
+const ROOM_FOR_NAMES: usize = 128;
+
+/// A worker just after the fork, when everything of the fork server is closed.
+struct Newborn {
+    name: String,
+    control: OwnedFd,
+    /// One byte comes when the pool is sure to learn of this worker; the end when it never will.
+    go: PipeReader,
+}
+
+impl Newborn {
+    fn live(self) -> ! {
+        let Self { name, control, go } = self;
+        match prepare(&name, go) {
+            Ok(true) => worker::main(control, Born::Forked),
+            Ok(false) => stdio::exit_now(0),
+            Err(error) => {
+                eprintln!("concurrent-futures: the worker {name:?} cannot start: {error}");
+                stdio::exit_now(1)
+            }
+        }
+    }
+}
+
+/// Makes a forked process ready to be a worker. `false`: nobody wants it.
+fn prepare(name: &str, mut go: PipeReader) -> io::Result<bool> {
+    signals::unblock_all()?;
+    match go.read_exact(&mut [0]) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+        other => other?,
+    }
+    title::set_thread_name(name)?;
+    // SAFETY: the fork server has one thread, so its child has one too, and keeps no argument strings.
+    unsafe { title::overwrite_arguments(name) }?;
+    // As in `boot`: only to wake a stopped worker. It comes when the fork server ends.
+    set_parent_process_death_signal(Some(Signal::CONT))?;
+    Ok(true)
+}
+
+/// `Some` in a worker, `None` at the end of the pool.
+fn serve(control: OwnedFd) -> io::Result<Option<Newborn>> {
+    title::set_thread_name(NAME)?;
+    // SAFETY: constructors may have started threads, but nothing looks at the arguments before `main`, which
+    // does not come; Rust's own copy is made on request.
+    unsafe { title::overwrite_arguments(NAME) }?;
+    let Some(Request::Begin { depth, preload }) = Request::receive(&control)? else { return Ok(None) };
+    // The preload's own pools, if it has any, are below the pool that started this.
+    boot::set_depth(depth);
+    children::adopt_orphans()?;
+    if let Some((trampoline, function, input)) = preload {
+        let input = blob::read(input, isize::MAX as u64)?;
+        if let Err(error) = call_preload(&control, trampoline, function, &input)? {
+            let _ = Report::PreloadFailed { error: blob::write(&error).ok() }.send(&control);
+            return Ok(None);
+        }
+    }
+    let mut server = Server::new(control)?;
+    Report::Ready.send(&server.control)?;
+    loop {
+        if let Break(end) = server.turn()? {
+            return Ok(end);
+        }
+    }
+}
+
+/// While the user's code runs here nobody looks at the control socket, so the end of the pool must end it.
+/// There are no workers yet that could be left behind.
+fn call_preload(control: &OwnedFd, trampoline: u64, function: u64, input: &[u8]) -> io::Result<Result<(), Vec<u8>>> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    if getppid().map_or(0, |pid| pid.as_raw_nonzero().get()) != socket::peer(control)?.pid {
+        return Err(io::Error::other("the pool has ended"));
+    }
+    let outcome = preload::call(trampoline, function, input)?;
+    set_parent_process_death_signal(Some(Signal::CONT))?;
+    Ok(outcome)
+}
+
+struct Server {
+    control: OwnedFd,
+    /// Readable when a child has ended.
+    deaths: OwnedFd,
+    workers: HashMap<i32, WorkerId>,
+    /// Once it has refused to fork it always does: the pool starts what is open by other means.
+    refuses: bool,
+}
+
+impl Server {
+    fn new(control: OwnedFd) -> io::Result<Self> {
+        // The preload may have left anything here.
+        signals::set_default(libc::SIGCHLD)?;
+        signals::block(libc::SIGCHLD)?;
+        // Ctrl-C is for the program that the user sees. Workers get the signal as ever.
+        signals::block(libc::SIGINT)?;
+        let deaths = signals::descriptor(libc::SIGCHLD)?;
+        Ok(Self { control, deaths, workers: HashMap::new(), refuses: false })
+    }
+
+    /// Waits for something to do and does it. Breaks at the end of the pool, and in a worker.
+    fn turn(&mut self) -> io::Result<ControlFlow<Option<Newborn>>> {
+        let mut sources = [PollFd::new(&self.control, PollFlags::IN), PollFd::new(&self.deaths, PollFlags::IN)];
+        match poll(&mut sources, None) {
+            Err(Errno::INTR) => return Ok(Continue(())),
+            other => other?,
+        };
+        let [asked, died] = sources.map(|source| !source.revents().is_empty());
+        if died {
+            self.reap()?;
+        }
+        if !asked {
+            return Ok(Continue(()));
+        }
+        match Request::receive(&self.control)? {
+            None => Ok(Break(None)),
+            Some(Request::Fork { worker, name, control: Some(control) }) => self.fork(worker, name, control),
+            Some(Request::Fork { worker, control: None, .. }) => {
+                Report::Failed { worker, error: protocol::no_room() }.send(&self.control)?;
+                Ok(Continue(()))
+            }
+            Some(Request::Begin { .. }) => Err(io::Error::other("a second beginning")),
+        }
+    }
+
+    /// Reaps every child that has ended, and reports those that were workers.
+    fn reap(&mut self) -> io::Result<()> {
+        let mut info = [0; size_of::<libc::signalfd_siginfo>()];
+        match retry_on_intr(|| read(&self.deaths, &mut info)) {
+            Ok(_) | Err(Errno::AGAIN) => {}
+            Err(error) => return Err(error.into()),
+        }
+        while let Some((pid, status)) = next_dead()? {
+            if let Some(worker) = self.workers.remove(&pid) {
+                Report::Exited { worker, status }.send(&self.control)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fork(&mut self, worker: WorkerId, name: String, control: OwnedFd) -> io::Result<ControlFlow<Option<Newborn>>> {
+        self.refuses |= procfs::thread_count()? != 1;
+        if self.refuses {
+            let why = "the fork server has more than one thread (the preload or a constructor has started some), and a \
+                       fork takes along only one of them";
+            Report::Refused { why: why.into() }.send(&self.control)?;
+            return Ok(Continue(()));
+        }
+        let (go, mut say_go) = match io::pipe() {
+            Ok(ends) => ends,
+            Err(error) => {
+                Report::Failed { worker, error }.send(&self.control)?;
+                return Ok(Continue(()));
+            }
+        };
+        // What is buffered would be written by the child too.
+        stdio::flush();
+        // SAFETY: there is one thread, so the child has everything that this process has, in a consistent state.
+        let pid = match unsafe { libc::fork() } {
+            0 => return Ok(Break(Some(Newborn { name, control, go }))),
+            -1 => {
+                let error = io::Error::last_os_error();
+                Report::Failed { worker, error }.send(&self.control)?;
+                return Ok(Continue(()));
+            }
+            pid => pid,
+        };
+        drop(control);
+        // Not reaped yet, so the pid is this child.
+        match pidfd::open_child(pid) {
+            Ok(pidfd) => {
+                self.workers.insert(pid, worker);
+                Report::Started { worker, pid, pidfd }.send(&self.control)?;
+                // A child that is dead already is reported like any other.
+                let _ = say_go.write_all(&[1]);
+            }
+            Err(error) => {
+                // Without the word to go the child leaves.
+                drop(say_go);
+                Report::Failed { worker, error }.send(&self.control)?;
+            }
+        }
+        Ok(Continue(()))
+    }
+}
+
+/// Reaps one child that has ended, if there is one.
+fn next_dead() -> io::Result<Option<(i32, ExitReport)>> {
+    match retry_on_intr(|| wait(WaitOptions::NOHANG)) {
+        Ok(None) | Err(Errno::CHILD) => Ok(None),
+        Ok(Some((pid, status))) => {
+            Ok(Some((pid.as_raw_nonzero().get(), ExitReport::from_wait_status(status.as_raw()))))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn leave(code: i32) -> ! {
+    if let Err(error) = children::kill_all() {
+        eprintln!("concurrent-futures: the fork server could not end all its descendants: {error}");
+    }
+    stdio::flush_and_exit(code)
+}

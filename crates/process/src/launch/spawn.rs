@@ -1,0 +1,40 @@
+//! Starting this program again as a worker or as a fork server.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use crate::boot::variable::{self, Role};
+use crate::sys::pidfd;
+
+/// A process that was started by exec: a child of this one, not yet reaped.
+#[derive(Debug)]
+pub(super) struct Spawned {
+    pub(super) pid: i32,
+    pub(super) pidfd: OwnedFd,
+}
+
+/// Starts this program in `role`, with `control` as its standard input.
+///
+/// The child gets the parent's standard output and error, and nothing else. Without `pre_exec` and its like
+/// std uses `posix_spawn`, which does not copy page tables: the time does not grow with the parent's memory.
+pub(super) fn spawn(role: Role, name: &str, control: OwnedFd) -> io::Result<Spawned> {
+    // This link leads to the file that runs, also when another one has taken its place on disk.
+    let mut child = Command::new("/proc/self/exe")
+        .arg0(name.replace('\0', ""))
+        .env(variable::NAME, role.value())
+        .stdin(Stdio::from(control))
+        .spawn()?;
+    let pid = child.id() as i32;
+    match pidfd::open_child(pid) {
+        // Dropping `Child` does not wait: from here on the descriptor stands for the process.
+        Ok(pidfd) => Ok(Spawned { pid, pidfd }),
+        // It cannot be watched, so it must not live.
+        Err(error) => {
+            child.kill()?;
+            child.wait()?;
+            Err(error)
+        }
+    }
+}

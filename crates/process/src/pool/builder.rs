@@ -1,0 +1,170 @@
+//! Making a pool of processes.
+
+use super::ProcessPoolExecutor;
+use super::inner::{Inner, Settings};
+use super::setup::SetupCall;
+use super::state::Limits;
+use crate::boot;
+use crate::launch::StartMethod;
+use concurrent_futures_core::{BuildError, InitResult, OnDrop, Portable, TaskError};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Settles how a [`ProcessPoolExecutor`] works; made by [`ProcessPoolExecutor::builder`].
+///
+/// ```
+/// use concurrent_futures_core::ExecutorExt;
+/// use concurrent_futures_process::{ProcessPoolExecutor, StartMethod};
+///
+/// let pool = ProcessPoolExecutor::builder()
+///     .max_workers(2)
+///     .start_method(StartMethod::Spawn)
+///     .max_tasks_per_child(100)
+///     .worker_name_prefix("hash")
+///     .build()?;
+/// assert_eq!(pool.submit(|x: u64| x * x, 12).result()?, 144);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "there is no pool before `.build()`"]
+pub struct ProcessPoolBuilder {
+    max_workers: Option<usize>,
+    max_tasks_per_child: Option<usize>,
+    queue_bound: Option<usize>,
+    start_method: StartMethod,
+    prefix: Option<String>,
+    on_drop: OnDrop,
+    initializer: Option<Result<SetupCall, TaskError>>,
+    preload: Option<Result<SetupCall, TaskError>>,
+}
+
+impl ProcessPoolBuilder {
+    pub(super) fn new() -> Self {
+        ProcessPoolBuilder {
+            max_workers: None,
+            max_tasks_per_child: None,
+            queue_bound: None,
+            start_method: StartMethod::default(),
+            prefix: None,
+            on_drop: OnDrop::default(),
+            initializer: None,
+            preload: None,
+        }
+    }
+
+    /// How many workers may run at once. The default is the number of CPUs that this process may use, as its affinity and
+    /// its cgroup allow.
+    pub fn max_workers(mut self, n: usize) -> Self {
+        self.max_workers = Some(n);
+        self
+    }
+
+    /// Runs in every worker before its first task. `f` returns nothing, or a `Result` whose error (like a panic) breaks the
+    /// pool: what is queued and what comes is refused with the reason, what runs is finished.
+    ///
+    /// ```
+    /// use concurrent_futures_core::ExecutorExt;
+    /// use concurrent_futures_process::ProcessPoolExecutor;
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    ///
+    /// static LEVEL: AtomicU32 = AtomicU32::new(0);
+    ///
+    /// let pool = ProcessPoolExecutor::builder()
+    ///     .max_workers(1)
+    ///     .initializer(|level: u32| LEVEL.store(level, Ordering::Relaxed), 7)
+    ///     .build()?;
+    /// assert_eq!(pool.submit(|()| LEVEL.load(Ordering::Relaxed), ()).result()?, 7);
+    /// assert_eq!(LEVEL.load(Ordering::Relaxed), 0, "it ran in the worker");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn initializer<A: Portable, R: InitResult>(mut self, f: fn(A) -> R, args: A) -> Self {
+        self.initializer = Some(SetupCall::new(f, args));
+        self
+    }
+
+    /// Runs once in the fork server, before it forks the first worker: what it loads into statics is there in all workers,
+    /// and its memory is shared until somebody writes to it. With [`StartMethod::Spawn`] it runs in every worker, before the
+    /// initializer. It must not leave threads behind: they would be missing in the forks, so the pool spawns its workers
+    /// then, and says so on standard error. Seeds of random generators and hash keys that it leaves are the same in all
+    /// workers.
+    pub fn preload<A: Portable, R: InitResult>(mut self, f: fn(A) -> R, args: A) -> Self {
+        self.preload = Some(SetupCall::new(f, args));
+        self
+    }
+
+    /// After so many tasks a worker ends and is replaced by a fresh one.
+    pub fn max_tasks_per_child(mut self, n: usize) -> Self {
+        self.max_tasks_per_child = Some(n);
+        self
+    }
+
+    /// How workers are started.
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.start_method = method;
+        self
+    }
+
+    /// The workers are called `<prefix>-<n>` in `ps` and `top`. The default is `cf-pool<n>`.
+    pub fn worker_name_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = Some(prefix.into());
+        self
+    }
+
+    /// So many tasks may wait in the queue: then `submit` waits for room, and `try_submit` is refused. What workers have
+    /// been given to do next is not in the queue any more. Without a bound, neither ever happens.
+    pub fn queue_bound(mut self, n: usize) -> Self {
+        self.queue_bound = Some(n);
+        self
+    }
+
+    /// What dropping the pool does.
+    pub fn on_drop(mut self, what: OnDrop) -> Self {
+        self.on_drop = what;
+        self
+    }
+
+    /// Makes the pool. The fork server is started now, workers when there is work.
+    ///
+    /// # Errors
+    /// A number is zero; the argument of the initializer or the preload cannot be encoded; this process may not have workers
+    /// (it runs with raised privileges, or is itself a worker of a worker of …); the system refuses.
+    pub fn build(self) -> Result<ProcessPoolExecutor, BuildError> {
+        boot::check().map_err(|refusal| BuildError::invalid(refusal.to_string()))?;
+        let at_least_one = |n: Option<usize>, what: &str| match n {
+            Some(0) => Err(BuildError::invalid(format!("{what} must be at least 1"))),
+            other => Ok(other),
+        };
+        let setup = |call: Option<Result<SetupCall, TaskError>>, what: &str| {
+            call.transpose().map_err(|e| BuildError::invalid(format!("the {what} cannot be sent to workers: {e}")))
+        };
+        let max_workers = at_least_one(self.max_workers, "max_workers")?;
+        let settings = Settings {
+            limits: Limits {
+                workers: max_workers.unwrap_or_else(num_cpus::get),
+                tasks: at_least_one(self.max_tasks_per_child, "max_tasks_per_child")?,
+            },
+            queue_bound: at_least_one(self.queue_bound, "queue_bound")?,
+            start_method: self.start_method,
+            prefix: self.prefix.unwrap_or_else(default_prefix),
+            initializer: setup(self.initializer, "initializer")?,
+            preload: setup(self.preload, "preload")?,
+        };
+        Ok(ProcessPoolExecutor { inner: Inner::start(settings)?, on_drop: self.on_drop })
+    }
+}
+
+fn default_prefix() -> String {
+    static POOLS: AtomicU64 = AtomicU64::new(0);
+    format!("cf-pool{}", POOLS.fetch_add(1, Ordering::Relaxed))
+}
+
+impl fmt::Debug for ProcessPoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessPoolBuilder")
+            .field("max_workers", &self.max_workers)
+            .field("max_tasks_per_child", &self.max_tasks_per_child)
+            .field("queue_bound", &self.queue_bound)
+            .field("start_method", &self.start_method)
+            .field("on_drop", &self.on_drop)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,117 @@
+//! A task in the pool, as bytes.
+
+use super::placement::{Placement, Remains};
+use crate::handles::{Parcel, forget_parked};
+use crate::image;
+use crate::link::Bytes;
+use crate::slots::Page;
+use crate::wire::{Offsets, Ticket};
+use concurrent_futures_core::task::{Call, Context, Entry, Remote};
+use concurrent_futures_core::{CodecError, CodecStep, Refusal, Task, TaskError, TaskErrorKind};
+use std::io;
+use std::sync::Arc;
+
+/// A task with what a worker needs to run it. Kept until the task is done: it may have to be sent again.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) task: Task,
+    pub(super) call: Offsets,
+    pub(super) input: Bytes,
+    pub(super) context: Option<Context>,
+    /// Channel handles that belong to the input.
+    pub(super) handles: Handles,
+    /// Its place in the order of submission.
+    pub(super) number: u64,
+    /// Made when the task is sent for the first time.
+    placement: Option<Arc<Placement>>,
+}
+
+/// Handles can be sent once: a task that has any goes to a worker that has nothing else to do, and ends with that worker.
+#[derive(Debug)]
+pub(super) enum Handles {
+    None,
+    Here(Parcel),
+    Sent,
+}
+
+impl Item {
+    /// Encodes a task. Runs the user's `Serialize`; not to be called with a lock held. A task that cannot be sent fails.
+    pub(super) fn encode(task: Task) -> Option<Item> {
+        // What was parked must leave this thread before anything else is encoded in it.
+        let encoded = match task.encode() {
+            Ok(call) if call.handles => pack().map(|handles| (call, handles)),
+            Ok(call) => Ok((call, Handles::None)),
+            Err(error) => {
+                forget_parked();
+                Err(error)
+            }
+        };
+        let prepared = encoded.and_then(|(Call { entry, input, context, .. }, handles)| {
+            Ok((offsets(entry)?, Bytes::from(input), context, handles))
+        });
+        match prepared {
+            Ok((call, input, context, handles)) => {
+                Some(Item { task, call, input, context, handles, number: 0, placement: None })
+            }
+            Err(error) => {
+                task.fail(error);
+                None
+            }
+        }
+    }
+
+    /// Whether it may wait behind another task at a worker, from where it would have to be fetched if that takes long.
+    pub(super) fn can_be_buffered(&self) -> bool {
+        matches!(self.handles, Handles::None)
+    }
+
+    /// Offers the task in a slot. `false`: it is resolved, or core is about to resolve it; it must not be sent.
+    pub(super) fn place(&mut self, page: &Arc<Page>, ticket: Ticket) -> bool {
+        if let Some(placement) = &self.placement {
+            return !self.task.is_done() && placement.send(page, ticket);
+        }
+        let placement = Arc::new(Placement::new());
+        placement.send(page, ticket);
+        self.placement = Some(placement.clone());
+        self.task.set_remote(placement)
+    }
+
+    /// To send it elsewhere. `false`: it has started or was cancelled.
+    pub(super) fn take_back(&self) -> bool {
+        self.placement.as_ref().is_some_and(|placement| placement.take_back())
+    }
+
+    /// For good. `false`: it has started.
+    pub(super) fn revoke(&self) -> bool {
+        self.placement.as_ref().is_none_or(|placement| placement.try_revoke())
+    }
+
+    /// Its worker is dead.
+    pub(super) fn bury(&self) -> Remains {
+        match self.placement.as_ref().map_or(Remains::Unstarted, |placement| placement.bury()) {
+            // Its handles have gone with the worker.
+            Remains::Unstarted if matches!(self.handles, Handles::Sent) => Remains::Lost,
+            remains => remains,
+        }
+    }
+}
+
+/// The addresses of an entry, as offsets that hold in every process that runs this program.
+pub(super) fn offsets(entry: Entry) -> Result<Offsets, TaskError> {
+    let offset =
+        |address| image::offset_of(address).map_err(|e| TaskError::from(Refusal::Unsupported(e.to_string().into())));
+    Ok(Offsets { trampoline: offset(entry.trampoline)?, function: offset(entry.function)? })
+}
+
+fn pack() -> Result<Handles, TaskError> {
+    match Parcel::pack() {
+        Ok(Some(parcel)) => Ok(Handles::Here(parcel)),
+        Ok(None) => Ok(Handles::None),
+        Err(error) => Err(handles_error(CodecStep::EncodeArgument, &error)),
+    }
+}
+
+/// Handles that could not travel.
+pub(super) fn handles_error(step: CodecStep, error: &io::Error) -> TaskError {
+    TaskErrorKind::Codec(CodecError::new(step, "ipc_channel", format!("its channel handles: {error}"))).into()
+}

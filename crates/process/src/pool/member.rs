@@ -1,0 +1,302 @@
+//! One worker, as the pool's state knows it.
+
+use super::item::{Handles, Item, handles_error};
+use crate::handles::{Parcel, ParentLane};
+use crate::launch::WorkerId;
+use crate::link::{Bytes, Outbound};
+use crate::slots::{Page, SLOTS};
+use crate::wire::{Down, TaskHead, Ticket};
+use concurrent_futures_core::task::Context;
+use concurrent_futures_core::{CodecStep, TaskError};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// What a worker that has just proved to be quick is given at a time.
+const WINDOW_MAX: usize = SLOTS / 2;
+/// What every worker is given at a time: one task to run, and one so that it need not wait for the next.
+const WINDOW_MIN: usize = 2;
+/// Not more than this is buffered at a worker behind the task that it runs: it would be sent twice if the worker died, and
+/// takes long to send anyway.
+const AHEAD: usize = 1 << 20;
+/// So many contexts are kept in a worker.
+const CONTEXTS: usize = 16;
+
+/// Where a worker is in its life. The table is in `README.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Asked for; not ready yet.
+    Starting,
+    /// Takes tasks.
+    Ready,
+    /// Told to leave, or broken; gets no more tasks.
+    Leaving,
+}
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) id: WorkerId,
+    pub(super) stage: Stage,
+    /// It has been ready for tasks.
+    pub(super) was_ready: bool,
+    pub(super) process: Option<Process>,
+    /// We ended it, or are about to.
+    pub(super) by_pool: bool,
+    pub(super) outbound: Arc<dyn Outbound>,
+    pub(super) page: Arc<Page>,
+    /// For channel handles, which cannot be bytes.
+    lane: ParentLane,
+    /// What was sent and not answered, in the order of sending, which is the order of the answers.
+    flights: VecDeque<Flight>,
+    /// Flights that still have their task.
+    live: usize,
+    /// Bytes of input among them.
+    bytes: usize,
+    /// Flights ever; gives the tickets.
+    sent: u64,
+    /// Tasks that have run.
+    served: usize,
+    window: usize,
+    /// The contexts that it has, the one used last at the end.
+    contexts: VecDeque<u64>,
+}
+
+/// The process of a worker; by its descriptor, so that no signal can reach another process.
+#[derive(Clone, Debug)]
+pub(super) struct Process {
+    pub(super) pid: u32,
+    pub(super) pidfd: Arc<OwnedFd>,
+}
+
+#[derive(Debug)]
+struct Flight {
+    ticket: Ticket,
+    /// `None`: taken back; the worker will say that it has met it.
+    item: Option<Item>,
+}
+
+/// A task that was not sent.
+#[derive(Debug)]
+pub(super) enum Unsent {
+    /// It has been resolved meanwhile, or core is at it.
+    Resolved(Item),
+    Failed(Item, TaskError),
+}
+
+/// An answer that does not fit what was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Misfit;
+
+impl Member {
+    pub(super) fn new(id: WorkerId, outbound: Arc<dyn Outbound>, page: Arc<Page>) -> Self {
+        Member {
+            id,
+            stage: Stage::Starting,
+            was_ready: false,
+            process: None,
+            by_pool: false,
+            outbound,
+            page,
+            lane: ParentLane::default(),
+            flights: VecDeque::new(),
+            live: 0,
+            bytes: 0,
+            sent: 0,
+            served: 0,
+            window: WINDOW_MIN,
+            contexts: VecDeque::new(),
+        }
+    }
+
+    /// Has nothing to do.
+    pub(super) fn is_idle(&self) -> bool {
+        self.stage == Stage::Ready && self.live == 0
+    }
+
+    pub(super) fn live(&self) -> usize {
+        self.live
+    }
+
+    pub(super) fn served(&self) -> usize {
+        self.served
+    }
+
+    /// Whether it can take `item` now, being given at most `share` tasks at a time and `limit` in its life.
+    pub(super) fn has_room_for(&self, item: &Item, share: usize, limit: Option<usize>) -> bool {
+        if self.stage != Stage::Ready
+            || self.flights.len() == SLOTS
+            || limit.is_some_and(|n| self.served + self.live >= n)
+        {
+            return false;
+        }
+        self.live == 0
+            || self.live < self.window.min(share) && self.bytes + item.input.len() <= AHEAD && item.can_be_buffered()
+    }
+
+    /// Sends a task.
+    pub(super) fn send(&mut self, mut item: Item) -> Result<(), Unsent> {
+        debug_assert!(self.flights.len() < SLOTS);
+        let ticket = Ticket { slot: (self.sent % SLOTS as u64) as u16, seq: (self.sent / SLOTS as u64) as u32 };
+        if !item.place(&self.page, ticket) {
+            return Err(Unsent::Resolved(item));
+        }
+        let handles = match std::mem::replace(&mut item.handles, Handles::Sent) {
+            Handles::None => {
+                item.handles = Handles::None;
+                false
+            }
+            Handles::Here(parcel) => {
+                if let Err(error) = self.lane.send(ticket, parcel) {
+                    let error = handles_error(CodecStep::EncodeArgument, &error);
+                    // The worker has not heard of it: if it is not taken back, it has been revoked.
+                    return Err(if item.take_back() { Unsent::Failed(item, error) } else { Unsent::Resolved(item) });
+                }
+                true
+            }
+            Handles::Sent => unreachable!("a task whose handles have been sent stays with its worker"),
+        };
+        self.sent += 1;
+        self.live += 1;
+        self.bytes += item.input.len();
+        if let Some(context) = &item.context {
+            self.provide(context);
+        }
+        let head = TaskHead {
+            ticket,
+            call: item.call,
+            context: item.context.as_ref().map(|context| context.id),
+            handles,
+            announce: item.task.timeout().is_some(),
+            len: item.input.len() as u64,
+        };
+        self.outbound.post(Down::Task(head), Some(&item.input));
+        self.flights.push_back(Flight { ticket, item: Some(item) });
+        Ok(())
+    }
+
+    /// The worker waits at a server for its lane.
+    pub(super) fn connect_lane(&mut self, name: &[u8]) -> io::Result<()> {
+        self.lane.connect(std::str::from_utf8(name).map_err(io::Error::other)?)
+    }
+
+    /// The handles of a result.
+    pub(super) fn receive_handles(&mut self, ticket: Ticket) -> io::Result<Parcel> {
+        self.lane.receive(ticket)
+    }
+
+    /// The worker has `context` before what is posted next, and forgets what it has not used for longest.
+    fn provide(&mut self, context: &Context) {
+        if self.contexts.back() == Some(&context.id) {
+            return;
+        }
+        match self.contexts.iter().position(|id| *id == context.id) {
+            Some(at) => {
+                self.contexts.remove(at);
+            }
+            None => {
+                if self.contexts.len() == CONTEXTS
+                    && let Some(id) = self.contexts.pop_front()
+                {
+                    self.outbound.post(Down::Forget { id }, None);
+                }
+                let bytes = Bytes::Slice(context.bytes.clone());
+                self.outbound.post(Down::Context { id: context.id, len: bytes.len() as u64 }, Some(&bytes));
+            }
+        }
+        self.contexts.push_back(context.id);
+    }
+
+    /// The task that `ticket` names, if it is the one that the worker must be at.
+    pub(super) fn current(&self, ticket: Ticket) -> Option<&Item> {
+        self.flights.front().filter(|flight| flight.ticket == ticket)?.item.as_ref()
+    }
+
+    /// The worker has answered with a result.
+    pub(super) fn finished(&mut self, ticket: Ticket) -> Result<Item, Misfit> {
+        let item = self.answered(ticket)?.ok_or(Misfit)?;
+        self.served += 1;
+        Ok(item)
+    }
+
+    /// The worker has met a task that was revoked. Gives the item if it was core that revoked it.
+    pub(super) fn met_revoked(&mut self, ticket: Ticket) -> Result<Option<Item>, Misfit> {
+        self.answered(ticket)
+    }
+
+    fn answered(&mut self, ticket: Ticket) -> Result<Option<Item>, Misfit> {
+        if self.flights.front().is_none_or(|flight| flight.ticket != ticket) {
+            return Err(Misfit);
+        }
+        let item = self.flights.pop_front().and_then(|flight| flight.item);
+        if let Some(item) = &item {
+            self.live -= 1;
+            self.bytes -= item.input.len();
+        }
+        Ok(item)
+    }
+
+    /// How many of its tasks another worker could start sooner.
+    pub(super) fn waiting(&self) -> usize {
+        self.live.saturating_sub(1)
+    }
+
+    /// The number of the oldest task that another worker could start sooner.
+    pub(super) fn oldest_waiting(&self) -> Option<u64> {
+        self.flights.iter().filter_map(|flight| flight.item.as_ref()).nth(1).map(|item| item.number)
+    }
+
+    /// How many tasks it may have at a time.
+    pub(super) fn window(&self) -> usize {
+        self.window
+    }
+
+    /// Its tasks are so short that it is given many at a time.
+    pub(super) fn is_quick(&self) -> bool {
+        self.window > WINDOW_MIN
+    }
+
+    /// Takes back up to `count` tasks that wait behind the one it runs, the oldest first.
+    pub(super) fn give_up(&mut self, count: usize) -> Vec<Item> {
+        let mut items = Vec::new();
+        let waiting = self.flights.iter_mut().filter(|flight| flight.item.is_some()).skip(1);
+        for flight in waiting {
+            if items.len() == count {
+                break;
+            }
+            items.extend(flight.item.take_if(|item| item.can_be_buffered() && item.take_back()));
+        }
+        self.removed(&items);
+        if !items.is_empty() {
+            self.window = (self.window / 2).max(WINDOW_MIN);
+        }
+        items
+    }
+
+    /// Takes out everything that has not started, for good.
+    pub(super) fn revoke_all(&mut self) -> Vec<Item> {
+        let items: Vec<Item> =
+            self.flights.iter_mut().filter_map(|flight| flight.item.take_if(|item| item.revoke())).collect();
+        self.removed(&items);
+        items
+    }
+
+    fn removed(&mut self, items: &[Item]) {
+        self.live -= items.len();
+        self.bytes -= items.iter().map(|item| item.input.len()).sum::<usize>();
+    }
+
+    /// It had `done` answers ready at once, has nothing left, and there was more for it to do: it is quicker than we are.
+    pub(super) fn starved(&mut self, done: usize) {
+        if done >= self.window {
+            self.window = (self.window * 2).min(WINDOW_MAX);
+        }
+    }
+
+    /// It is dead: what it had, in the order of sending, with the tickets.
+    pub(super) fn take_flights(&mut self) -> Vec<(Ticket, Item)> {
+        self.live = 0;
+        self.bytes = 0;
+        self.flights.drain(..).filter_map(|flight| Some((flight.ticket, flight.item?))).collect()
+    }
+}

@@ -1,0 +1,226 @@
+//! The executor over processes. `README.md` beside this file has the states and why nothing is lost.
+
+mod builder;
+mod inner;
+mod item;
+mod member;
+mod placement;
+mod setup;
+mod state;
+mod supervisor;
+
+pub use self::builder::ProcessPoolBuilder;
+
+use self::inner::Inner;
+use concurrent_futures_core::{BuildError, Executor, Handle, OnDrop, Refusal, Shutdown, Stats, Task};
+use rustix::process::Signal;
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+/// Runs tasks in worker processes: an [`Executor`] whose tasks can crash, hang, leak or be killed without harm to this
+/// program or to each other.
+///
+/// A worker is this program, started again; nothing has to be set up for that, and `main` does not run in it. A task is a
+/// plain function and its argument, which travels as bytes, as does the result. Workers are started when there is work, and
+/// used again. They have no standard input; what they print goes where this program's output goes.
+///
+/// A worker that dies fails the task that it had started, and no other: what it had been given to do next goes to another
+/// worker, and it is replaced. A panic of a task does not cost the worker.
+///
+/// `cancel` is exact: a task for which it returns `true` has not started and never will. `running` is true only for a task
+/// that a worker has started.
+///
+/// Tasks have no priorities here; a task that asks for one is refused. A timeout fails the future; the task itself goes on.
+///
+/// # Drop
+///
+/// Dropping the pool waits until all its work is done and its workers have ended, unless the builder's
+/// [`on_drop`](ProcessPoolBuilder::on_drop) says otherwise. A pool that has been shut down already is left to its end: after
+/// `shutdown(Shutdown::NO_WAIT)` nothing waits but the end of the process.
+///
+/// # Examples
+///
+/// ```
+/// use concurrent_futures_core::ExecutorExt;
+/// use concurrent_futures_process::ProcessPoolExecutor;
+///
+/// fn crash(_: ()) {
+///     std::process::abort()
+/// }
+///
+/// let pool = ProcessPoolExecutor::new(2)?;
+/// let crash = pool.submit(crash, ());
+/// let sum: u64 = pool.map(|x: u64| x * x, 0..100).sum::<Result<_, _>>()?;
+/// assert_eq!(sum, 328_350);
+/// assert_eq!(crash.result().unwrap_err().death().unwrap().signal(), Some("SIGABRT"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct ProcessPoolExecutor {
+    inner: Arc<Inner>,
+    on_drop: OnDrop,
+}
+
+impl ProcessPoolExecutor {
+    /// A pool of at most `max_workers` processes.
+    ///
+    /// ```
+    /// use concurrent_futures_process::ProcessPoolExecutor;
+    ///
+    /// assert!(ProcessPoolExecutor::new(0).is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ProcessPoolBuilder::build`].
+    pub fn new(max_workers: usize) -> Result<Self, BuildError> {
+        Self::builder().max_workers(max_workers).build()
+    }
+
+    /// A pool with more to say about it.
+    pub fn builder() -> ProcessPoolBuilder {
+        ProcessPoolBuilder::new()
+    }
+
+    /// The processes of the workers that live now, in ascending order.
+    ///
+    /// ```
+    /// use concurrent_futures_core::ExecutorExt;
+    /// use concurrent_futures_process::ProcessPoolExecutor;
+    ///
+    /// let pool = ProcessPoolExecutor::new(1)?;
+    /// let pid = pool.submit(|()| std::process::id(), ()).result()?;
+    /// assert_eq!(pool.worker_pids(), [pid]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn worker_pids(&self) -> Vec<u32> {
+        self.inner.worker_pids()
+    }
+
+    /// Sends SIGTERM to every worker, cancels what has not started, and takes no more tasks. Does not wait. The tasks that
+    /// ran fail; one that ignores the signal is finished.
+    ///
+    /// ```
+    /// use concurrent_futures_core::{Executor, ExecutorExt};
+    /// use concurrent_futures_process::ProcessPoolExecutor;
+    ///
+    /// let pool = ProcessPoolExecutor::new(1)?;
+    /// let endless = pool.submit::<(), ()>(|()| loop { std::thread::park() }, ());
+    /// while !endless.running() {
+    ///     std::thread::yield_now();
+    /// }
+    /// pool.terminate_workers();
+    /// let error = endless.result().unwrap_err();
+    /// assert!(error.death().unwrap().by_pool());
+    /// assert!(pool.submit(|()| (), ()).result().unwrap_err().is_refused());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn terminate_workers(&self) {
+        self.inner.force(Signal::TERM);
+    }
+
+    /// As [`terminate_workers`](Self::terminate_workers), with SIGKILL, which no task can ignore.
+    ///
+    /// ```
+    /// use concurrent_futures_process::ProcessPoolExecutor;
+    ///
+    /// let pool = ProcessPoolExecutor::new(1)?;
+    /// pool.kill_workers(); // nothing has been started: only the pool is closed
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn kill_workers(&self) {
+        self.inner.force(Signal::KILL);
+    }
+}
+
+impl Executor for ProcessPoolExecutor {
+    fn submit_task(&self, task: Task) {
+        self.inner.submit(task);
+    }
+
+    fn try_submit_task(&self, task: Task) -> Result<(), (Task, Refusal)> {
+        self.inner.try_submit(task)
+    }
+
+    fn num_workers(&self) -> usize {
+        self.inner.settings.limits.workers
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        self.inner.shutdown(how);
+    }
+
+    fn handle(&self) -> Handle {
+        Handle::new(Distant { pool: Arc::downgrade(&self.inner), workers: self.num_workers() })
+    }
+
+    fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+}
+
+impl Drop for ProcessPoolExecutor {
+    fn drop(&mut self) {
+        if self.inner.is_closed() {
+            return;
+        }
+        let how = match self.on_drop {
+            OnDrop::CancelPending => Shutdown::WAIT.cancel_futures(),
+            OnDrop::Kill => {
+                self.kill_workers();
+                Shutdown::WAIT
+            }
+            _ => Shutdown::WAIT,
+        };
+        self.inner.shutdown(how);
+    }
+}
+
+impl fmt::Debug for ProcessPoolExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessPoolExecutor")
+            .field("max_workers", &self.num_workers())
+            .field("start_method", &self.inner.settings.start_method)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A handle's view of a pool that it does not keep alive.
+#[derive(Debug)]
+struct Distant {
+    pool: Weak<Inner>,
+    workers: usize,
+}
+
+impl Executor for Distant {
+    fn submit_task(&self, task: Task) {
+        match self.pool.upgrade() {
+            Some(pool) => pool.submit(task),
+            None => task.fail(Refusal::ShutDown.into()),
+        }
+    }
+
+    fn try_submit_task(&self, task: Task) -> Result<(), (Task, Refusal)> {
+        match self.pool.upgrade() {
+            Some(pool) => pool.try_submit(task),
+            None => Err((task, Refusal::ShutDown)),
+        }
+    }
+
+    fn num_workers(&self) -> usize {
+        self.workers
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.shutdown(how);
+        }
+    }
+
+    fn handle(&self) -> Handle {
+        Handle::new(Distant { pool: self.pool.clone(), workers: self.workers })
+    }
+
+    fn stats(&self) -> Stats {
+        self.pool.upgrade().map_or_else(Stats::default, |pool| pool.stats())
+    }
+}

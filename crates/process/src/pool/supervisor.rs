@@ -1,0 +1,334 @@
+//! The one thread of a pool that watches: answers, deaths, births, timers. It never waits for anybody but the kernel, and
+//! runs no code of the user's.
+
+mod births;
+mod deaths;
+
+use self::births::Starts;
+use self::deaths::Wake;
+use super::inner::Inner;
+use super::item::handles_error;
+use super::state::{After, State};
+use crate::boot;
+use crate::launch::{LaunchEvent, Launcher, WorkerId};
+use crate::link::{Frame, Inbound, Inflow, Outbound};
+use crate::slots::Page;
+use crate::sys::pidfd;
+use crate::sys::poller::{Interest, Poller, Ready};
+use crate::wire::{Step, Up};
+use concurrent_futures_core::task::{Reply, Status, decode_error};
+use concurrent_futures_core::{BuildError, CodecStep, Task, TaskError};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+/// How much is received from one worker before the others have their turn.
+const BUDGET: usize = 1 << 20;
+/// A worker that has closed its link is given this time to end by itself.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often a task is looked at that core is about to resolve. Nobody rings when it has.
+const LIMBO: Duration = Duration::from_millis(1);
+
+const BELL: u64 = u64::MAX;
+const LAUNCHER: u64 = u64::MAX - 1;
+
+struct Supervisor {
+    pool: Arc<Inner>,
+    poller: Arc<Poller>,
+    launcher: Launcher,
+    posts: HashMap<WorkerId, Post>,
+    /// Dead workers of which it is not yet known how they ended.
+    wakes: HashMap<WorkerId, Wake>,
+    starts: Starts,
+    /// Used again for each worker.
+    frames: Vec<Frame<Up>>,
+}
+
+/// What only the supervisor has of a worker.
+#[derive(Debug)]
+struct Post {
+    name: String,
+    inbound: Box<dyn Inbound>,
+    outbound: Arc<dyn Outbound>,
+    page: Arc<Page>,
+    /// The end of it tells the worker that nobody needs it any more.
+    control: OwnedFd,
+    pidfd: Option<Arc<OwnedFd>>,
+    /// The worker has closed its end of the link, or sent garbage: nothing is received any more.
+    deaf: Option<Instant>,
+    /// Why the pool has killed it.
+    verdict: Option<String>,
+}
+
+/// Runs a pool's supervisor until the pool is over. Reports first whether it could be set up.
+pub(super) fn run(pool: Arc<Inner>, report: &SyncSender<Result<(), BuildError>>) {
+    let supervisor = match Supervisor::new(pool.clone()) {
+        Ok(supervisor) => supervisor,
+        Err(error) => {
+            let error = BuildError::system("the process pool could not be set up", error);
+            // Somebody waits for the report, by the contract.
+            let _ = report.send(Err(error));
+            return;
+        }
+    };
+    let _ = report.send(Ok(()));
+    // What cannot happen must not leave futures that never resolve: the pool breaks, and its workers end with their links.
+    if catch_unwind(AssertUnwindSafe(|| supervisor.supervise())).is_err() {
+        pool.break_down("its supervisor panicked; this is a bug of concurrent-futures");
+        pool.abandon();
+    }
+}
+
+impl Supervisor {
+    fn new(pool: Arc<Inner>) -> io::Result<Self> {
+        let poller = Arc::new(Poller::new()?);
+        poller.add(&pool.bell, BELL, Interest::READ)?;
+        let preload = pool.settings.preload.as_ref().map(|preload| preload.for_launcher());
+        let launcher = Launcher::new(pool.settings.start_method, preload, boot::depth() + 1)?;
+        poller.add(launcher.fd(), LAUNCHER, Interest::READ)?;
+        let starts = Starts::new(pool.settings.limits.workers);
+        Ok(Supervisor {
+            pool,
+            poller,
+            launcher,
+            posts: HashMap::new(),
+            wakes: HashMap::new(),
+            starts,
+            frames: Vec::new(),
+        })
+    }
+
+    fn supervise(mut self) {
+        loop {
+            let mut after = After::default();
+            let over = self.pool.lock().tend(&mut after);
+            self.pool.finish(after);
+            if over && self.wakes.is_empty() {
+                return;
+            }
+            self.start_workers();
+            self.end_what_is_due();
+            match self.poller.wait(self.timeout()) {
+                Ok(ready) => ready.into_iter().for_each(|ready| self.turn(ready)),
+                Err(error) => self.pool.break_down(&format!("its supervisor cannot wait: {error}")),
+            }
+        }
+    }
+
+    fn turn(&mut self, ready: Ready) {
+        match ready.token {
+            // `tend` looks at everything that the bell may have been rung for, after this.
+            BELL => self.pool.bell.clear(),
+            LAUNCHER => {
+                for event in self.launcher.poll_events() {
+                    self.launched(event);
+                }
+            }
+            token => match Token::parse(token) {
+                Token::Link(id) => self.link_ready(id, ready),
+                Token::Process(id) => self.bury(id),
+            },
+        }
+    }
+
+    fn launched(&mut self, event: LaunchEvent) {
+        match event {
+            LaunchEvent::Started { worker, pid, pidfd, born } => self.born(worker, pid, pidfd, born),
+            LaunchEvent::Failed { worker, error } => self.not_born(worker, &error),
+            LaunchEvent::Exited { worker, status } => self.ended(worker, status),
+            LaunchEvent::FellBack { why } => {
+                eprintln!("concurrent-futures: the workers of a process pool are spawned, not forked: {why}");
+            }
+            LaunchEvent::PreloadFailed { error } => {
+                self.pool.break_down(&format!("its preload {}", error.kind()));
+            }
+            // Its workers live on, and the launcher starts another one.
+            LaunchEvent::ServerDied { .. } => {}
+        }
+    }
+
+    fn link_ready(&mut self, id: WorkerId, ready: Ready) {
+        let Some(post) = self.posts.get_mut(&id) else { return };
+        if ready.writable {
+            post.outbound.resume();
+        }
+        if ready.readable || ready.ended {
+            self.receive(id, BUDGET);
+        }
+    }
+
+    /// Receives and digests what a worker has sent. `true`: there may be more.
+    fn receive(&mut self, id: WorkerId, budget: usize) -> bool {
+        let Some(post) = self.posts.get_mut(&id).filter(|post| post.deaf.is_none()) else { return false };
+        let mut frames = std::mem::take(&mut self.frames);
+        let inflow = post.inbound.receive(budget, &mut frames);
+        let any = !frames.is_empty();
+        let sense = self.digest(id, &mut frames);
+        self.frames = frames;
+        match (inflow, sense) {
+            (Err(error), _) => self.condemn(id, error.to_string()),
+            (_, Err(what)) => self.condemn(id, what),
+            (Ok(Inflow::End), Ok(())) => self.deafen(id),
+            (Ok(Inflow::Dry), Ok(())) => return any,
+        }
+        false
+    }
+
+    /// Takes the answers of a worker into the state, gives it new work, and only then completes tasks: the worker need not
+    /// wait for that. `Err` says what was wrong.
+    fn digest(&mut self, id: WorkerId, frames: &mut Vec<Frame<Up>>) -> Result<(), String> {
+        if frames.is_empty() {
+            return Ok(());
+        }
+        let mut news = News::default();
+        let sense = {
+            let mut state = self.pool.lock();
+            let sense = frames.drain(..).try_for_each(|(head, body)| news.take(&mut state, id, head, body));
+            if sense.is_ok() {
+                state.employ(id, news.done.len(), &mut news.after);
+            }
+            sense
+        };
+        if news.ready {
+            self.starts.succeeded();
+        }
+        self.pool.finish(news.after);
+        for (task, outcome) in news.done {
+            match outcome {
+                Ok(reply) => task.complete(reply),
+                Err(error) => task.fail(error),
+            }
+        }
+        if let Some((step, error)) = news.setup_failed {
+            let step = if step == Step::Preload { "preload" } else { "initializer" };
+            self.pool.break_down(&format!("its {step} {}", decode_error(&error).kind()));
+        }
+        sense
+    }
+
+    /// The worker does not keep to the protocol: it costs that worker, and nobody else.
+    fn condemn(&mut self, id: WorkerId, what: String) {
+        self.deafen(id);
+        self.pool.lock().suspend(id, true);
+        if let Some(post) = self.posts.get_mut(&id) {
+            post.verdict.get_or_insert_with(|| format!("it sent {what}"));
+            post.kill();
+        }
+    }
+
+    /// Nothing can be received from the worker any more. It is about to end, or its task has closed what is not its own.
+    fn deafen(&mut self, id: WorkerId) {
+        let Some(post) = self.posts.get_mut(&id) else { return };
+        if post.deaf.is_none() {
+            post.deaf = Some(Instant::now());
+            post.unwatch_link(&self.poller);
+            self.pool.lock().suspend(id, false);
+        }
+    }
+
+    fn end_what_is_due(&mut self) {
+        let now = Instant::now();
+        for post in self.posts.values_mut() {
+            if post.deaf.is_some_and(|since| since + GRACE <= now) && post.verdict.is_none() {
+                post.verdict = Some("it closed its link to the pool".to_owned());
+                post.kill();
+            }
+        }
+        self.hurry_wakes(now);
+    }
+
+    /// Until when nothing has to be done unless something happens.
+    fn timeout(&self) -> Option<Duration> {
+        let deaf =
+            self.posts.values().filter(|post| post.verdict.is_none()).filter_map(|post| Some(post.deaf? + GRACE));
+        let wakes = self.wakes.values().map(Wake::until);
+        let state = self.pool.lock();
+        let retry = self.starts.retry_at().filter(|_| state.wanted() > 0);
+        let limbo = state.in_limbo().then(|| Instant::now() + LIMBO);
+        let first = deaf.chain(wakes).chain(retry).chain(limbo).min()?;
+        Some(first.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// What the frames of a worker mean for others than the state.
+#[derive(Default)]
+struct News {
+    after: After,
+    done: Vec<(Task, Result<Reply, TaskError>)>,
+    ready: bool,
+    setup_failed: Option<(Step, Vec<u8>)>,
+}
+
+impl News {
+    fn take(&mut self, state: &mut State, id: WorkerId, head: Up, body: Vec<u8>) -> Result<(), String> {
+        let unexpected = |what: &str| format!("an unexpected frame: {what}");
+        match head {
+            Up::Ready => {
+                self.ready = true;
+                if state.ready(id, &mut self.after) { Ok(()) } else { Err(unexpected("ready twice")) }
+            }
+            Up::SetupFailed { step, .. } => {
+                state.suspend(id, false);
+                self.setup_failed = Some((step, body));
+                Ok(())
+            }
+            Up::Started(ticket) => state.announced(id, ticket).map_err(|_| unexpected("the start of another task")),
+            Up::Result { ticket, failed, handles, .. } => {
+                let task = state.finished(id, ticket).map_err(|_| unexpected("the result of another task"))?;
+                let status = if failed { Status::Error } else { Status::Value };
+                let parcel = if handles { state.receive_handles(id, ticket).map(Some) } else { Ok(None) };
+                let outcome = parcel
+                    .map(|parcel| Reply { status, bytes: body, handles: parcel.map(|parcel| Box::new(parcel) as _) })
+                    .map_err(|error| handles_error(CodecStep::DecodeResult, &error));
+                self.done.push((task, outcome));
+                Ok(())
+            }
+            Up::Revoked(ticket) => {
+                let met = state.met_revoked(id, ticket, &mut self.after);
+                met.map_err(|_| unexpected("another task as revoked"))
+            }
+            Up::Lane { .. } => state.connect_lane(id, &body).map_err(|error| format!("a lane that is none: {error}")),
+        }
+    }
+}
+
+impl Post {
+    fn kill(&self) {
+        match &self.pidfd {
+            // The process is ours; all that can be is that it has ended.
+            Some(pidfd) => drop(pidfd::kill(pidfd)),
+            // A worker that speaks has a process that was reported, or soon will be; the end of `control` ends it too.
+            None => drop(rustix::net::shutdown(&self.control, rustix::net::Shutdown::Both)),
+        }
+    }
+
+    fn unwatch_link(&self, poller: &Poller) {
+        // An error would mean that it is not watched, which is what is wanted.
+        let _ = poller.remove(self.inbound.descriptor());
+    }
+}
+
+/// What an event of the poller is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token {
+    Link(WorkerId),
+    Process(WorkerId),
+}
+
+impl Token {
+    fn encode(self) -> u64 {
+        match self {
+            Token::Link(WorkerId(id)) => id << 1,
+            Token::Process(WorkerId(id)) => id << 1 | 1,
+        }
+    }
+
+    fn parse(token: u64) -> Self {
+        let id = WorkerId(token >> 1);
+        if token & 1 == 0 { Token::Link(id) } else { Token::Process(id) }
+    }
+}

@@ -1,0 +1,204 @@
+//! Starting workers, and what to do when that does not work.
+
+use super::{Post, Supervisor, Token};
+use crate::boot;
+use crate::launch::{Born, WorkerId};
+use crate::link::{self, Pair, Wiring};
+use crate::pool::member::{Member, Process};
+use crate::pool::setup::SetupCall;
+use crate::pool::state::After;
+use crate::slots::Page;
+use crate::sys::poller::Interest;
+use crate::sys::{message, pidfd, socket};
+use crate::wire::{Boot, Down, Step};
+use concurrent_futures_core::Refusal;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The first pause after a worker could not be started, or died at once; each further one is twice as long.
+const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// With no worker left, what is queued fails after so many attempts in a row.
+const ATTEMPTS: u32 = 6;
+
+/// How well starting workers goes.
+#[derive(Debug)]
+pub(super) struct Starts {
+    /// The number of the next worker.
+    next: u64,
+    /// Attempts in a row that failed.
+    failures: u32,
+    retry_at: Option<Instant>,
+    /// Workers in a row that died before they were ready.
+    stillborn: u32,
+    stillborn_limit: u32,
+}
+
+impl Starts {
+    pub(super) fn new(workers: usize) -> Self {
+        let stillborn_limit = u32::try_from(workers).unwrap_or(u32::MAX).saturating_mul(2).max(4);
+        Starts { next: 0, failures: 0, retry_at: None, stillborn: 0, stillborn_limit }
+    }
+
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// A worker is ready.
+    pub(super) fn succeeded(&mut self) {
+        self.stillborn = 0;
+        self.failures = 0;
+        self.retry_at = None;
+    }
+
+    /// A worker died before it was ready. `true`: that was one too many.
+    pub(super) fn stillborn(&mut self) -> bool {
+        self.pause(self.stillborn);
+        self.stillborn += 1;
+        self.stillborn >= self.stillborn_limit
+    }
+
+    /// A worker could not be started. `true`: it is not worth while to go on.
+    fn failed(&mut self) -> bool {
+        self.pause(self.failures);
+        self.failures += 1;
+        self.failures >= ATTEMPTS
+    }
+
+    /// No worker is started for a time that doubles with each failure.
+    fn pause(&mut self, failures: u32) {
+        let pause = PAUSE.saturating_mul(1 << failures.min(16)).min(PAUSE_MAX);
+        self.retry_at = Some(Instant::now() + pause);
+    }
+}
+
+impl Supervisor {
+    /// Starts as many workers as there is work for.
+    pub(super) fn start_workers(&mut self) {
+        loop {
+            if self.starts.retry_at.is_some_and(|at| Instant::now() < at) || self.pool.lock().wanted() == 0 {
+                return;
+            }
+            let id = WorkerId(self.starts.next);
+            self.starts.next += 1;
+            if let Err(error) = self.start_worker(id) {
+                self.start_failed(&error);
+            }
+        }
+    }
+
+    fn start_worker(&mut self, id: WorkerId) -> io::Result<()> {
+        let name = format!("{}-{}", self.pool.settings.prefix, id.0);
+        let (control, theirs) = socket::packet_pair()?;
+        let page = Arc::new(Page::create()?);
+        let wiring = Wiring { poller: self.poller.clone(), token: Token::Link(id).encode() };
+        let Pair { outbound, inbound, worker: data } = link::pair(wiring)?;
+        let boot = Boot { depth: boot::depth() + 1, name: name.clone() };
+        message::send(&control, &boot.encode(), &[data.as_fd(), page.fd()])?;
+        self.pool.lock().add(Member::new(id, outbound.clone(), page.clone()));
+        let post =
+            Post { name: name.clone(), inbound, outbound, page, control, pidfd: None, deaf: None, verdict: None };
+        self.posts.insert(id, post);
+        self.launcher.start(id, &name, theirs);
+        Ok(())
+    }
+
+    /// The process is there. Its death is watched for before anything is sent to it.
+    pub(super) fn born(&mut self, id: WorkerId, pid: i32, pidfd: OwnedFd, born: Born) {
+        let Some(post) = self.posts.get_mut(&id) else { return };
+        let pidfd = Arc::new(pidfd);
+        post.pidfd = Some(pidfd.clone());
+        if let Err(error) = self.poller.add(&*pidfd, Token::Process(id).encode(), Interest::READ) {
+            // Nobody would see it die: better no worker.
+            let ended = pidfd::kill(&pidfd).and_then(|()| pidfd::wait_end(&pidfd, PAUSE_MAX));
+            if ended.is_ok_and(|ended| ended) {
+                self.launcher.reap(id, pidfd.as_fd());
+            }
+            self.not_born(id, &error);
+            return;
+        }
+        let process = Process { pid: pid.unsigned_abs(), pidfd: pidfd.clone() };
+        if let Some(signal) = self.pool.lock().started(id, process) {
+            let _ = pidfd::signal(&pidfd, signal);
+        }
+        let settings = &self.pool.settings;
+        // A forked worker has the preload from the fork server.
+        let preload = settings.preload.as_ref().filter(|_| born == Born::Spawned);
+        let steps = [(Step::Preload, preload), (Step::Initializer, settings.initializer.as_ref())];
+        for (step, call) in steps {
+            if let Some(SetupCall { call, input }) = call {
+                post.outbound.post(Down::Setup { step, call: *call, len: input.len() as u64 }, Some(input));
+            }
+        }
+        post.outbound.post(Down::Begin, None);
+        post.outbound.flush();
+    }
+
+    /// The process could not be made.
+    pub(super) fn not_born(&mut self, id: WorkerId, error: &io::Error) {
+        let Some(post) = self.posts.remove(&id) else { return };
+        post.unwatch_link(&self.poller);
+        post.outbound.close();
+        let mut after = After::default();
+        let estate = self.pool.lock().bury(id, &mut after);
+        debug_assert!(
+            estate.is_none_or(|estate| estate.lost.is_empty()),
+            "nothing is sent to a worker without a process"
+        );
+        self.pool.finish(after);
+        self.start_failed(error);
+    }
+
+    /// Tries again later. When there is no worker at all, what is queued does not wait for ever; the pool stays usable, and
+    /// the next task tries anew.
+    fn start_failed(&mut self, error: &io::Error) {
+        if !self.starts.failed() {
+            return;
+        }
+        let mut after = After::default();
+        let items = {
+            let mut state = self.pool.lock();
+            if state.has_workers() {
+                return;
+            }
+            state.take_queue(&mut after)
+        };
+        let why = format!("no worker process could be started, in {} attempts: {error}", self.starts.failures);
+        self.starts.failures = 0;
+        self.starts.retry_at = None;
+        self.pool.finish(after);
+        self.pool.resolve(items, |task| task.fail(Refusal::Broken(why.as_str().into()).into()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_end() {
+        let mut starts = Starts::new(1);
+        let mut last = Duration::ZERO;
+        for attempt in 1..20 {
+            let before = Instant::now();
+            assert_eq!(starts.failed(), attempt >= ATTEMPTS);
+            let pause = starts.retry_at.unwrap() - before;
+            assert!(pause >= last.min(PAUSE_MAX) && pause < PAUSE_MAX * 2);
+            last = pause / 2;
+        }
+        starts.succeeded();
+        assert!(starts.retry_at().is_none() && !starts.failed());
+    }
+
+    #[test]
+    fn too_many_stillborn_workers_in_a_row() {
+        let mut starts = Starts::new(1);
+        assert!(!(starts.stillborn() || starts.stillborn() || starts.stillborn()));
+        starts.succeeded();
+        assert!(!(starts.stillborn() || starts.stillborn() || starts.stillborn()));
+        assert!(starts.stillborn());
+        assert!((1..16).all(|_| !Starts::new(8).stillborn()));
+    }
+}

@@ -1,0 +1,129 @@
+//! The death of a worker.
+
+use super::{Post, Supervisor};
+use crate::launch::{ExitReport, WorkerId};
+use crate::pool::item::Item;
+use crate::pool::state::{After, Estate};
+use crate::slots::Page;
+use crate::wire::Ticket;
+use concurrent_futures_core::{Death, Ending, Panic, TaskError, TaskErrorKind};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// So long a dead worker's status is waited for. It comes from the fork server, which may be dead too.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A dead worker until its status is known.
+#[derive(Debug)]
+pub(super) struct Wake {
+    pid: u32,
+    by_pool: bool,
+    verdict: Option<String>,
+    /// It died before it was ready.
+    stillborn: bool,
+    name: String,
+    page: Arc<Page>,
+    lost: Vec<(Ticket, Item)>,
+    since: Instant,
+}
+
+impl Wake {
+    pub(super) fn until(&self) -> Instant {
+        self.since + PATIENCE
+    }
+}
+
+impl Supervisor {
+    /// A worker's process has ended. Its complete answers count; then its tasks are judged by their slots, and what had not
+    /// started goes to others at once.
+    pub(super) fn bury(&mut self, id: WorkerId) {
+        while self.receive(id, usize::MAX) {}
+        let Some(post) = self.posts.remove(&id) else { return };
+        let Post { name, page, pidfd, verdict, outbound, deaf, .. } = &post;
+        if deaf.is_none() {
+            post.unwatch_link(&self.poller);
+        }
+        outbound.close();
+        let mut after = After::default();
+        let estate = self.pool.lock().bury(id, &mut after);
+        self.pool.finish(after);
+        let Some(Estate { was_ready, process: Some(process), by_pool, lost }) = estate else { return };
+        // Not watched at all when the poller had refused it.
+        let _ = self.poller.remove(&*process.pidfd);
+        let wake = Wake {
+            pid: process.pid,
+            by_pool,
+            verdict: verdict.clone(),
+            stillborn: !was_ready,
+            name: name.clone(),
+            page: page.clone(),
+            lost,
+            since: Instant::now(),
+        };
+        self.wakes.insert(id, wake);
+        let pidfd = pidfd.as_ref().unwrap_or(&process.pidfd);
+        if let Some(status) = self.launcher.reap(id, pidfd.as_fd()) {
+            self.ended(id, status);
+        }
+    }
+
+    /// It is known how a worker ended.
+    pub(super) fn ended(&mut self, id: WorkerId, status: ExitReport) {
+        let Some(wake) = self.wakes.remove(&id) else { return };
+        let ending = match status {
+            ExitReport::Code(code) => Ending::Code(code),
+            ExitReport::Signal { signal, core_dumped } => Ending::Signal { number: signal, core_dumped },
+            ExitReport::Unknown => Ending::Unknown,
+        };
+        let mut death = Death::new(wake.pid, ending);
+        if wake.by_pool {
+            death = death.caused_by_pool();
+        }
+        if wake.stillborn && !wake.by_pool && self.starts.stillborn() {
+            let words = format!("its workers die before they are ready; the last one, {}, {death}", wake.name);
+            self.pool.break_down(&words);
+        }
+        for (ticket, item) in wake.lost {
+            let words = wake.page.last_words(ticket);
+            item.task.fail(TaskError::new(cause(death.clone(), words.as_deref(), wake.verdict.as_deref())));
+        }
+    }
+
+    /// Status or not: nobody waits for ever.
+    pub(super) fn hurry_wakes(&mut self, now: Instant) {
+        let due: Vec<WorkerId> = self.wakes.iter().filter(|(_, wake)| wake.until() <= now).map(|(id, _)| *id).collect();
+        for id in due {
+            self.ended(id, ExitReport::Unknown);
+        }
+    }
+}
+
+/// What has become of a task whose worker died. A worker that aborts on panic has left the panic's words.
+fn cause(death: Death, words: Option<&str>, verdict: Option<&str>) -> TaskErrorKind {
+    match (words.and_then(|words| words.split_once('\n')), verdict) {
+        (Some((location, message)), _) => {
+            TaskErrorKind::Panicked(Panic::remote(message, (!location.is_empty()).then_some(location), ""))
+        }
+        (None, Some(verdict)) => TaskErrorKind::WorkerDied(death.with_last_words(verdict)),
+        (None, None) => TaskErrorKind::WorkerDied(death),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_that_aborted_the_worker_is_a_panic() {
+        let death = Death::new(7, Ending::Signal { number: 6, core_dumped: false });
+        let TaskErrorKind::Panicked(panic) = cause(death.clone(), Some("src/a.rs:1:2\nno\nway"), None) else {
+            panic!("not a panic")
+        };
+        assert_eq!((panic.location(), panic.message()), (Some("src/a.rs:1:2"), "no\nway"));
+        let TaskErrorKind::WorkerDied(death) = cause(death, None, Some("it sent garbage")) else {
+            panic!("not a death")
+        };
+        assert_eq!(death.last_words(), Some("it sent garbage"));
+    }
+}

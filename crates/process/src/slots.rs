@@ -1,0 +1,193 @@
+//! The slot page: one word of memory per task in flight, shared by the parent and one worker.
+//!
+//! The worker takes a task by a swap from *queued* to *started*, the parent takes it back by a swap from *queued* to
+//! *revoked*; the word decides, so that `running` is true only for what runs, `cancel` is exact, and after a death it is
+//! known which task had started. A word is the sequence number of the slot's use above two bits of state, and both swaps
+//! name the sequence number they mean: a late swap for an earlier use fails. The states are in `link/README.md`.
+//!
+//! The page also has room for the worker's last words (its panic message when panics abort).
+
+use crate::sys::shared_page::SharedPage;
+use crate::wire::Ticket;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+/// How many tasks one worker can have at a time.
+pub(crate) const SLOTS: usize = 128;
+
+// 0 is a slot that was never used.
+const QUEUED: u64 = 1;
+const STARTED: u64 = 2;
+const REVOKED: u64 = 3;
+
+const SIZE: usize = 4096;
+/// Behind the slots: `len << 48 | slot << 32 | seq` of the last words; zero: none.
+const LAST_WORDS: usize = SLOTS;
+/// Behind that, to the end of the page: their text.
+const TEXT_MAX: usize = SIZE - 8 * (LAST_WORDS + 1);
+const _: () = assert!(TEXT_MAX < u16::MAX as usize);
+
+/// What a slot says about its task when the worker is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// The worker never touched it: it can go elsewhere.
+    Untouched,
+    /// It had started, or the word makes no sense: it must not run a second time.
+    Started,
+}
+
+/// One side's view of the page.
+#[derive(Debug)]
+pub(crate) struct Page(SharedPage);
+
+impl Page {
+    /// A new page with all slots free.
+    pub(crate) fn create() -> io::Result<Page> {
+        SharedPage::create(LAST_WORDS + 1, TEXT_MAX).map(Page)
+    }
+
+    /// The worker's view of what its parent created.
+    pub(crate) fn open(fd: OwnedFd) -> io::Result<Page> {
+        SharedPage::map(fd, LAST_WORDS + 1, TEXT_MAX).map(Page)
+    }
+
+    /// What the worker opens.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.fd()
+    }
+
+    /// Parent: the slot is in use by this ticket. Everything the worker needs follows in a frame.
+    pub(crate) fn offer(&self, ticket: Ticket) {
+        self.word(ticket).store(value(ticket, QUEUED), Ordering::Release);
+    }
+
+    /// Parent: takes the task back. `false`: it has started.
+    pub(crate) fn revoke(&self, ticket: Ticket) -> bool {
+        self.swap(ticket, REVOKED)
+    }
+
+    /// Worker: takes the task. `false`: it has been revoked.
+    pub(crate) fn start(&self, ticket: Ticket) -> bool {
+        self.swap(ticket, STARTED)
+    }
+
+    /// Parent: whether the worker has taken the task.
+    pub(crate) fn has_started(&self, ticket: Ticket) -> bool {
+        self.word(ticket).load(Ordering::Acquire) == value(ticket, STARTED)
+    }
+
+    /// Parent, when the worker is dead.
+    pub(crate) fn judge(&self, ticket: Ticket) -> Fate {
+        let word = self.word(ticket).load(Ordering::Acquire);
+        if word == value(ticket, QUEUED) { Fate::Untouched } else { Fate::Started }
+    }
+
+    /// Worker: leaves a message for the parent, to be read when this process is dead.
+    pub(crate) fn leave_words(&self, ticket: Ticket, text: &str) {
+        let text = &text.as_bytes()[..text.floor_char_boundary(TEXT_MAX)];
+        for (to, from) in self.text().iter().zip(text) {
+            to.store(*from, Ordering::Relaxed);
+        }
+        let head = (text.len() as u64) << 48 | u64::from(ticket.slot) << 32 | u64::from(ticket.seq);
+        self.0.words()[LAST_WORDS].store(head, Ordering::Release);
+    }
+
+    /// Parent: what the worker left about this task.
+    pub(crate) fn last_words(&self, ticket: Ticket) -> Option<String> {
+        let head = self.0.words()[LAST_WORDS].load(Ordering::Acquire);
+        let len = (head >> 48) as usize;
+        if len == 0 || head & 0xffff_ffff_ffff != u64::from(ticket.slot) << 32 | u64::from(ticket.seq) {
+            return None;
+        }
+        let text: Vec<u8> = self.text().iter().take(len).map(|byte| byte.load(Ordering::Relaxed)).collect();
+        Some(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn text(&self) -> &[AtomicU8] {
+        self.0.bytes()
+    }
+
+    fn swap(&self, ticket: Ticket, to: u64) -> bool {
+        let (from, to) = (value(ticket, QUEUED), value(ticket, to));
+        self.word(ticket).compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    fn word(&self, ticket: Ticket) -> &AtomicU64 {
+        &self.0.words()[usize::from(ticket.slot)]
+    }
+}
+
+fn value(ticket: Ticket, state: u64) -> u64 {
+    u64::from(ticket.seq) << 2 | state
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+
+    const T: Ticket = Ticket { slot: 3, seq: 9 };
+
+    fn both_sides() -> (Page, Page) {
+        let parent = Page::create().unwrap();
+        let worker = Page::open(parent.fd().try_clone_to_owned().unwrap()).unwrap();
+        (parent, worker)
+    }
+
+    #[test]
+    fn one_side_wins() {
+        let (parent, worker) = both_sides();
+        parent.offer(T);
+        assert!(worker.start(T));
+        assert!(!parent.revoke(T));
+        assert!(parent.has_started(T));
+        assert_eq!(parent.judge(T), Fate::Started);
+        let next = Ticket { seq: 10, ..T };
+        parent.offer(next);
+        assert_eq!(parent.judge(next), Fate::Untouched);
+        assert!(parent.revoke(next));
+        assert!(!worker.start(next));
+        assert!(!parent.has_started(next));
+    }
+
+    #[test]
+    fn an_earlier_use_of_the_slot_cannot_be_taken() {
+        let (parent, worker) = both_sides();
+        parent.offer(T);
+        parent.offer(Ticket { seq: 10, ..T });
+        assert!(!worker.start(T) && !parent.revoke(T) && !parent.has_started(T));
+        assert_eq!(parent.judge(T), Fate::Started);
+    }
+
+    #[test]
+    fn a_race_has_one_winner() {
+        let (parent, worker) = both_sides();
+        for seq in 0..2000 {
+            let ticket = Ticket { slot: 0, seq };
+            parent.offer(ticket);
+            let line = Barrier::new(2);
+            let (started, revoked) = std::thread::scope(|s| {
+                let started = s.spawn(|| {
+                    line.wait();
+                    worker.start(ticket)
+                });
+                line.wait();
+                let revoked = parent.revoke(ticket);
+                (started.join().unwrap(), revoked)
+            });
+            assert!(started != revoked);
+        }
+    }
+
+    #[test]
+    fn last_words_belong_to_their_task() {
+        let (parent, worker) = both_sides();
+        assert_eq!(parent.last_words(Ticket { slot: 0, seq: 0 }), None);
+        worker.leave_words(T, "panicked at x.rs:1:2: no");
+        assert_eq!(parent.last_words(T).as_deref(), Some("panicked at x.rs:1:2: no"));
+        assert_eq!(parent.last_words(Ticket { seq: 10, ..T }), None);
+        worker.leave_words(T, &"é".repeat(TEXT_MAX));
+        assert_eq!(parent.last_words(T).unwrap().len(), TEXT_MAX / 2 * 2);
+    }
+}

@@ -1,0 +1,129 @@
+//! What `/proc` says about processes.
+
+use std::fs;
+use std::io;
+
+use super::exit::ExitReport;
+
+/// How many threads this process has.
+pub(crate) fn thread_count() -> io::Result<usize> {
+    Stat::read("self")?.number(20).ok_or_else(invalid)
+}
+
+/// The processes whose parent is this one, zombies included.
+pub(crate) fn children_of_self() -> io::Result<Vec<i32>> {
+    let mut children = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        if let Some(pid) = name.to_str().and_then(|name| name.parse().ok())
+            && is_child_of_self(pid)
+        {
+            children.push(pid);
+        }
+    }
+    Ok(children)
+}
+
+/// Whether the process that has this pid now is a child of this one. One that has gone is none.
+pub(crate) fn is_child_of_self(pid: i32) -> bool {
+    let parent = Stat::read(&pid.to_string()).ok().and_then(|stat| stat.number::<u32>(4));
+    parent == Some(std::process::id())
+}
+
+/// Where the arguments of this process lie in its memory: first byte and one past the last.
+pub(crate) fn argument_area() -> io::Result<(usize, usize)> {
+    let stat = Stat::read("self")?;
+    match (stat.number(48), stat.number(49)) {
+        (Some(start), Some(end)) if start != 0 && start <= end => Ok((start, end)),
+        _ => Err(invalid()),
+    }
+}
+
+/// Where the kernel has put the program headers of the file that it was asked to run.
+pub(crate) fn program_headers() -> io::Result<usize> {
+    const AT_PHDR: usize = 3;
+    let bytes = fs::read("/proc/self/auxv")?;
+    let (words, _) = bytes.as_chunks::<{ size_of::<usize>() }>();
+    let (entries, _) = words.as_chunks::<2>();
+    let mut entries = entries.iter().map(|entry| entry.map(usize::from_ne_bytes));
+    entries.find_map(|[key, value]| (key == AT_PHDR).then_some(value)).ok_or_else(invalid)
+}
+
+/// How process `pid` ended, while it is a zombie. The caller makes sure that the pid is still that process.
+pub(crate) fn zombie_exit(pid: i32) -> io::Result<Option<ExitReport>> {
+    let stat = Stat::read(&pid.to_string())?;
+    if stat.field(3) != Some("Z") {
+        return Ok(None);
+    }
+    Ok(stat.number(52).map(ExitReport::from_wait_status))
+}
+
+/// `/proc/<pid>/stat`, fields numbered from one as proc(5) does. The second, the name, is left out.
+struct Stat {
+    after_name: String,
+}
+
+impl Stat {
+    fn read(pid: &str) -> io::Result<Self> {
+        let bytes = fs::read(format!("/proc/{pid}/stat"))?;
+        // The name is in brackets and may hold anything, also spaces and brackets: the last one counts.
+        let end = bytes.iter().rposition(|&byte| byte == b')').ok_or_else(invalid)?;
+        let after_name = String::from_utf8(bytes[end + 1..].to_vec()).map_err(|_| invalid())?;
+        Ok(Self { after_name })
+    }
+
+    fn field(&self, number: usize) -> Option<&str> {
+        self.after_name.split_ascii_whitespace().nth(number.checked_sub(3)?)
+    }
+
+    fn number<N: std::str::FromStr>(&self, number: usize) -> Option<N> {
+        self.field(number)?.parse().ok()
+    }
+}
+
+fn invalid() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "/proc is not as proc(5) describes it")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn threads_are_counted() {
+        let before = thread_count().unwrap();
+        assert!(before >= 1);
+        let (hold, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || wait.recv().is_err());
+        // Other tests of this binary come and go beside this one, so only the presence is sure.
+        assert!(thread_count().unwrap() >= 2);
+        drop(hold);
+        assert!(thread.join().unwrap());
+    }
+
+    #[test]
+    fn a_child_is_listed_until_it_is_reaped_and_its_exit_can_be_read_before() {
+        let mut child = Command::new("sh").args(["-c", "read x; exit 9"]).stdin(Stdio::piped()).spawn().unwrap();
+        let pid = child.id() as i32;
+        assert!(children_of_self().unwrap().contains(&pid));
+        assert_eq!(zombie_exit(pid).unwrap(), None);
+
+        drop(child.stdin.take());
+        let child_pid = rustix::process::Pid::from_child(&child);
+        let keep = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        rustix::process::waitid(rustix::process::WaitId::Pid(child_pid), keep).unwrap();
+        assert_eq!(zombie_exit(pid).unwrap(), Some(ExitReport::Code(9)));
+        assert!(children_of_self().unwrap().contains(&pid));
+
+        child.wait().unwrap();
+        assert!(!children_of_self().unwrap().contains(&pid));
+    }
+
+    #[test]
+    fn the_argument_area_is_found() {
+        let (start, end) = argument_area().unwrap();
+        assert!(end > start);
+    }
+}

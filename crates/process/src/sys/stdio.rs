@@ -1,0 +1,80 @@
+//! Standard descriptors and the buffers in front of them.
+
+use std::io::{self, Write};
+use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, fcntl_getfd};
+use rustix::stdio::dup2_stdin;
+
+/// Writes out what Rust's and C's buffers hold: `_exit` and a fork would lose it, or write it twice.
+///
+/// A failure to write is the reader's doing (a closed pipe, a full disk) and stays without consequence, as
+/// it does at the end of every program.
+pub(crate) fn flush() {
+    let _ = io::stdout().flush();
+    let _ = io::stderr().flush();
+    // SAFETY: a null stream means all of them; C's streams are initialised before any Rust code runs.
+    unsafe { libc::fflush(ptr::null_mut()) };
+}
+
+/// Leaves the process at once, without `atexit` handlers and destructors, with all buffers written out.
+pub(crate) fn flush_and_exit(code: i32) -> ! {
+    flush();
+    exit_now(code)
+}
+
+/// Leaves the process at once; what is buffered is lost.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: ends the process; nothing of it runs afterwards that could depend on any state.
+    unsafe { libc::_exit(code) }
+}
+
+/// Opens /dev/null where one of the three standard descriptors is closed, as Rust's start-up does it:
+/// otherwise the next file to be opened would take its place and receive what the program prints.
+pub(crate) fn fill_gaps() -> io::Result<()> {
+    for fd in 0..=2 {
+        if fcntl_getfd(standard(fd)) == Err(Errno::BADF) {
+            let null = null()?;
+            // The lowest free number is this one, as those below are open by now.
+            let filled = null.into_raw_fd();
+            debug_assert_eq!(filled, fd);
+        }
+    }
+    Ok(())
+}
+
+/// Moves what is standard input away from there, to a descriptor that closes on exec, and leaves /dev/null.
+pub(crate) fn take_stdin() -> io::Result<OwnedFd> {
+    let taken = fcntl_dupfd_cloexec(standard(0), 3)?;
+    dup2_stdin(null()?)?;
+    Ok(taken)
+}
+
+/// /dev/null, close-on-exec.
+fn null() -> io::Result<OwnedFd> {
+    Ok(open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+fn standard(fd: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: not -1. The numbers 0 to 2 belong to the whole program and are never owned by a value of ours;
+    // where one is closed the calls above fail with EBADF, which they expect.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_reads_as_empty() {
+        assert_eq!(rustix::io::read(null().unwrap(), &mut [0; 4]), Ok(0));
+    }
+
+    #[test]
+    fn open_standard_descriptors_are_left_alone() {
+        fill_gaps().unwrap();
+        flush();
+    }
+}

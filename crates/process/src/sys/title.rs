@@ -1,0 +1,51 @@
+//! The name that `ps` and `top` show.
+
+use std::ffi::CString;
+use std::io;
+use std::ptr;
+
+use super::procfs;
+
+/// Sets the name of the calling thread, cut to the 15 bytes that the kernel keeps.
+pub(crate) fn set_thread_name(name: &str) -> io::Result<()> {
+    let bytes: Vec<u8> = name.bytes().filter(|&byte| byte != 0).take(15).collect();
+    let name = CString::new(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    Ok(rustix::thread::set_name(&name)?)
+}
+
+/// Writes `title` over the arguments that this process was started with, cut to the room they have, so
+/// that `ps` shows it as the command line.
+///
+/// # Safety
+///
+/// No other thread runs, and nobody holds a reference to the argument strings.
+pub(crate) unsafe fn overwrite_arguments(title: &str) -> io::Result<()> {
+    let (start, end) = procfs::argument_area()?;
+    let room = end - start;
+    let Some(longest) = room.checked_sub(1) else { return Ok(()) };
+    let text = &title.as_bytes()[..title.len().min(longest)];
+    let area = ptr::with_exposed_provenance_mut::<u8>(start);
+    // SAFETY: the kernel reports the area where it put the arguments, on this process's stack; it stays mapped
+    // and writable for ever, and by the contract nobody else looks at it now.
+    unsafe { ptr::write_bytes(area, 0, room) };
+    // SAFETY: the text is at most as long as the area, and lies elsewhere: it is borrowed from a Rust string.
+    unsafe { ptr::copy_nonoverlapping(text.as_ptr(), area, text.len()) };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_is_cut() {
+        std::thread::spawn(|| {
+            set_thread_name("a name with more than fifteen bytes").unwrap();
+            assert_eq!(rustix::thread::name().unwrap().as_bytes(), b"a name with mor");
+            set_thread_name("with\0zero").unwrap();
+            assert_eq!(rustix::thread::name().unwrap().as_bytes(), b"withzero");
+        })
+        .join()
+        .unwrap();
+    }
+}

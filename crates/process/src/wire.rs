@@ -1,0 +1,486 @@
+//! Frames: what parent and worker say to each other.
+//!
+//! On the data path every frame is a head of fixed size, followed by as many body bytes as the head says; all numbers
+//! are little-endian. The two directions have different heads, [`Down`] (parent to worker) and [`Up`] (worker to parent).
+//! On the control socket there is one message, [`Boot`], with the worker's descriptors beside it; both sides are the same
+//! program, and the version in it guards against two versions of this crate inside one program.
+//!
+//! Decoding trusts nothing: a kind, flag, slot or length that does not exist, or a reserved byte that is set, is
+//! [`Garbled`]. A head is copied out before it is looked at and holds no reference into memory that the other side may
+//! write, so the same code serves a data path through shared memory.
+
+use crate::slots::SLOTS;
+use std::fmt;
+
+/// Changes with every change of a frame or of the slot page.
+pub(crate) const VERSION: u32 = 1;
+
+/// The longest body that is believed. Nothing this long fits into memory; it keeps the arithmetic from overflowing.
+pub(crate) const MAX_BODY: u64 = 1 << 40;
+
+/// One use of one slot: the slot's place in the page, and how often it has been used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ticket {
+    pub slot: u16,
+    pub seq: u32,
+}
+
+/// A function and its trampoline, as offsets in the image that both sides run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Offsets {
+    pub trampoline: u64,
+    pub function: u64,
+}
+
+/// The head of a frame from the parent to a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Down {
+    /// A call to make before the first task; the body is its encoded argument.
+    Setup { step: Step, call: Offsets, len: u64 },
+    /// There are no more of those: tasks may come, as soon as the worker has answered [`Up::Ready`].
+    Begin,
+    /// A value that tasks name by `id`; the body is its encoding.
+    Context { id: u64, len: u64 },
+    /// No later task names this context.
+    Forget { id: u64 },
+    /// A task; the body is its encoded argument.
+    Task(TaskHead),
+    /// No more frames: leave when everything before this is done.
+    End,
+}
+
+/// What a worker does before its first task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// What the fork server would have done for it, had it been forked.
+    Preload,
+    Initializer,
+}
+
+/// What a [`Down::Task`] says about its task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TaskHead {
+    pub ticket: Ticket,
+    pub call: Offsets,
+    pub context: Option<u64>,
+    /// The argument came with ipc-channel handles, over the handle lane.
+    pub handles: bool,
+    /// Answer with [`Up::Started`] when the task starts.
+    pub announce: bool,
+    pub len: u64,
+}
+
+/// The head of a frame from a worker to its parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Up {
+    /// What was to be done before the first task is done.
+    Ready,
+    /// It failed; the body is the encoded error. The worker leaves.
+    SetupFailed { step: Step, len: u64 },
+    /// A task that was to be announced has started.
+    Started(Ticket),
+    /// A task is done; the body is its encoded value or error.
+    Result { ticket: Ticket, failed: bool, handles: bool, len: u64 },
+    /// The worker met a task that the parent had revoked; the slot may be used again.
+    Revoked(Ticket),
+    /// The worker waits at a server for handles; the body is the server's name.
+    Lane { len: u64 },
+}
+
+/// A frame that no peer of this version sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Garbled {
+    Kind(u8),
+    Flags(u8),
+    Slot(u16),
+    Length(u64),
+    Reserved,
+}
+
+impl fmt::Display for Garbled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Garbled::Kind(kind) => write!(f, "a frame of the unknown kind {kind}"),
+            Garbled::Flags(flags) => write!(f, "a frame with the unknown flags {flags:#04x}"),
+            Garbled::Slot(slot) => write!(f, "a frame for slot {slot} of {SLOTS}"),
+            Garbled::Length(len) => write!(f, "a frame that claims {len} bytes"),
+            Garbled::Reserved => f.write_str("a frame with a reserved byte set"),
+        }
+    }
+}
+
+impl std::error::Error for Garbled {}
+
+/// The encoding of a head; `N` bytes, always.
+pub(crate) trait Head<const N: usize>: Sized {
+    fn encode(&self) -> [u8; N];
+    fn decode(bytes: &[u8; N]) -> Result<Self, Garbled>;
+    /// How many bytes of body follow.
+    fn body(&self) -> u64;
+}
+
+pub(crate) const DOWN: usize = 40;
+pub(crate) const UP: usize = 16;
+
+const SETUP: u8 = 1;
+const BEGIN: u8 = 2;
+const CONTEXT: u8 = 3;
+const FORGET: u8 = 4;
+const TASK: u8 = 5;
+const END: u8 = 6;
+
+const PRELOAD: u8 = 8;
+const WITH_HANDLES: u8 = 1;
+const WITH_CONTEXT: u8 = 2;
+const ANNOUNCE: u8 = 4;
+
+impl Head<DOWN> for Down {
+    fn encode(&self) -> [u8; DOWN] {
+        let mut out = Fields::new();
+        match *self {
+            Down::Setup { step, call, len } => {
+                out.kind(SETUP, step.flag()).u64(8, len).u64(16, call.trampoline).u64(24, call.function);
+            }
+            Down::Begin => {
+                out.kind(BEGIN, 0);
+            }
+            Down::Context { id, len } => {
+                out.kind(CONTEXT, 0).u64(8, len).u64(32, id);
+            }
+            Down::Forget { id } => {
+                out.kind(FORGET, 0).u64(32, id);
+            }
+            Down::Task(task) => {
+                let flags =
+                    [(task.handles, WITH_HANDLES), (task.context.is_some(), WITH_CONTEXT), (task.announce, ANNOUNCE)];
+                out.kind(TASK, flags.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum());
+                out.ticket(task.ticket).u64(8, task.len).u64(16, task.call.trampoline);
+                out.u64(24, task.call.function).u64(32, task.context.unwrap_or(0));
+            }
+            Down::End => {
+                out.kind(END, 0);
+            }
+        }
+        out.0
+    }
+
+    fn decode(bytes: &[u8; DOWN]) -> Result<Self, Garbled> {
+        let fields = Fields(*bytes);
+        let flags = bytes[1];
+        let call = Offsets { trampoline: fields.read_u64(16), function: fields.read_u64(24) };
+        let context = fields.read_u64(32);
+        let head = match bytes[0] {
+            SETUP => Down::Setup { step: Step::of(flags)?, call, len: fields.read_len()? },
+            BEGIN => Down::Begin,
+            CONTEXT => Down::Context { id: context, len: fields.read_len()? },
+            FORGET => Down::Forget { id: context },
+            TASK => {
+                known(flags, WITH_HANDLES | WITH_CONTEXT | ANNOUNCE)?;
+                Down::Task(TaskHead {
+                    ticket: fields.read_ticket()?,
+                    call,
+                    context: (flags & WITH_CONTEXT != 0).then_some(context),
+                    handles: flags & WITH_HANDLES != 0,
+                    announce: flags & ANNOUNCE != 0,
+                    len: fields.read_len()?,
+                })
+            }
+            END => Down::End,
+            kind => return Err(Garbled::Kind(kind)),
+        };
+        canonical(head, bytes)
+    }
+
+    fn body(&self) -> u64 {
+        match *self {
+            Down::Setup { len, .. } | Down::Context { len, .. } => len,
+            Down::Task(task) => task.len,
+            Down::Begin | Down::Forget { .. } | Down::End => 0,
+        }
+    }
+}
+
+const READY: u8 = 1;
+const SETUP_FAILED: u8 = 2;
+const STARTED: u8 = 3;
+const RESULT: u8 = 4;
+const REVOKED: u8 = 5;
+const LANE: u8 = 6;
+
+const FAILED: u8 = 2;
+
+impl Head<UP> for Up {
+    fn encode(&self) -> [u8; UP] {
+        let mut out = Fields::new();
+        match *self {
+            Up::Ready => out.kind(READY, 0),
+            Up::SetupFailed { step, len } => out.kind(SETUP_FAILED, step.flag()).u64(8, len),
+            Up::Started(ticket) => out.kind(STARTED, 0).ticket(ticket),
+            Up::Result { ticket, failed, handles, len } => {
+                let flags = if failed { FAILED } else { 0 } | if handles { WITH_HANDLES } else { 0 };
+                out.kind(RESULT, flags).ticket(ticket).u64(8, len)
+            }
+            Up::Revoked(ticket) => out.kind(REVOKED, 0).ticket(ticket),
+            Up::Lane { len } => out.kind(LANE, 0).u64(8, len),
+        };
+        out.0
+    }
+
+    fn decode(bytes: &[u8; UP]) -> Result<Self, Garbled> {
+        let fields = Fields(*bytes);
+        let flags = bytes[1];
+        let head = match bytes[0] {
+            READY => Up::Ready,
+            SETUP_FAILED => Up::SetupFailed { step: Step::of(flags)?, len: fields.read_len()? },
+            STARTED => Up::Started(fields.read_ticket()?),
+            RESULT => {
+                known(flags, FAILED | WITH_HANDLES)?;
+                Up::Result {
+                    ticket: fields.read_ticket()?,
+                    failed: flags & FAILED != 0,
+                    handles: flags & WITH_HANDLES != 0,
+                    len: fields.read_len()?,
+                }
+            }
+            REVOKED => Up::Revoked(fields.read_ticket()?),
+            LANE => Up::Lane { len: fields.read_len()? },
+            kind => return Err(Garbled::Kind(kind)),
+        };
+        canonical(head, bytes)
+    }
+
+    fn body(&self) -> u64 {
+        match *self {
+            Up::SetupFailed { len, .. } | Up::Result { len, .. } | Up::Lane { len } => len,
+            Up::Ready | Up::Started(_) | Up::Revoked(_) => 0,
+        }
+    }
+}
+
+impl Step {
+    fn flag(self) -> u8 {
+        if self == Step::Preload { PRELOAD } else { 0 }
+    }
+
+    fn of(flags: u8) -> Result<Self, Garbled> {
+        known(flags, PRELOAD)?;
+        Ok(if flags & PRELOAD != 0 { Step::Preload } else { Step::Initializer })
+    }
+}
+
+/// The first and only message on the control socket, beside the data socket and the slot page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Boot {
+    /// How many pools of processes lie between this worker and the program that the user started.
+    pub depth: u32,
+    pub name: String,
+}
+
+impl Boot {
+    /// The longest encoding; longer names are cut.
+    pub(crate) const MAX: usize = 256;
+    const FIXED: usize = 8;
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(Self::FIXED + self.name.len());
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&self.depth.to_le_bytes());
+        let end = self.name.floor_char_boundary(Self::MAX - Self::FIXED);
+        out.extend_from_slice(&self.name.as_bytes()[..end]);
+        out
+    }
+
+    /// `Err` says in words what is wrong.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let word = |at: usize| bytes.get(at..at + 4).map(|b| u32::from_le_bytes(b.try_into().expect("four bytes")));
+        let (Some(version), Some(depth)) = (word(0), word(4)) else {
+            return Err(format!("a message of {} bytes where the pool's first message was expected", bytes.len()));
+        };
+        if version != VERSION {
+            return Err(format!("the pool speaks version {version}, this worker version {VERSION}"));
+        }
+        let name = String::from_utf8_lossy(&bytes[Self::FIXED..]).into_owned();
+        Ok(Boot { depth, name })
+    }
+}
+
+/// A head under construction or under inspection.
+struct Fields<const N: usize>([u8; N]);
+
+impl<const N: usize> Fields<N> {
+    fn new() -> Self {
+        Fields([0; N])
+    }
+
+    fn kind(&mut self, kind: u8, flags: u8) -> &mut Self {
+        self.0[0] = kind;
+        self.0[1] = flags;
+        self
+    }
+
+    fn ticket(&mut self, ticket: Ticket) -> &mut Self {
+        self.0[2..4].copy_from_slice(&ticket.slot.to_le_bytes());
+        self.0[4..8].copy_from_slice(&ticket.seq.to_le_bytes());
+        self
+    }
+
+    fn u64(&mut self, at: usize, value: u64) -> &mut Self {
+        self.0[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        self
+    }
+
+    fn read_u64(&self, at: usize) -> u64 {
+        u64::from_le_bytes(self.0[at..at + 8].try_into().expect("eight bytes"))
+    }
+
+    fn read_ticket(&self) -> Result<Ticket, Garbled> {
+        let slot = u16::from_le_bytes([self.0[2], self.0[3]]);
+        let seq = u32::from_le_bytes(self.0[4..8].try_into().expect("four bytes"));
+        if usize::from(slot) < SLOTS { Ok(Ticket { slot, seq }) } else { Err(Garbled::Slot(slot)) }
+    }
+
+    fn read_len(&self) -> Result<u64, Garbled> {
+        let len = self.read_u64(8);
+        if len <= MAX_BODY { Ok(len) } else { Err(Garbled::Length(len)) }
+    }
+}
+
+fn known(flags: u8, all: u8) -> Result<(), Garbled> {
+    if flags & !all == 0 { Ok(()) } else { Err(Garbled::Flags(flags)) }
+}
+
+/// A head has exactly one encoding: what a kind does not use is zero.
+fn canonical<const N: usize, H: Head<N>>(head: H, bytes: &[u8; N]) -> Result<H, Garbled> {
+    if head.encode() == *bytes { Ok(head) } else { Err(Garbled::Reserved) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ticket() -> impl Strategy<Value = Ticket> {
+        (0..SLOTS as u16, any::<u32>()).prop_map(|(slot, seq)| Ticket { slot, seq })
+    }
+
+    fn offsets() -> impl Strategy<Value = Offsets> {
+        any::<(u64, u64)>().prop_map(|(trampoline, function)| Offsets { trampoline, function })
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![Just(Step::Preload), Just(Step::Initializer)]
+    }
+
+    fn down() -> impl Strategy<Value = Down> {
+        let len = 0..=MAX_BODY;
+        prop_oneof![
+            (step(), offsets(), len.clone()).prop_map(|(step, call, len)| Down::Setup { step, call, len }),
+            Just(Down::Begin),
+            (any::<u64>(), len.clone()).prop_map(|(id, len)| Down::Context { id, len }),
+            any::<u64>().prop_map(|id| Down::Forget { id }),
+            (ticket(), offsets(), proptest::option::of(any::<u64>()), any::<(bool, bool)>(), len).prop_map(
+                |(ticket, call, context, (handles, announce), len)| {
+                    Down::Task(TaskHead { ticket, call, context, handles, announce, len })
+                }
+            ),
+            Just(Down::End),
+        ]
+    }
+
+    fn up() -> impl Strategy<Value = Up> {
+        let len = 0..=MAX_BODY;
+        prop_oneof![
+            Just(Up::Ready),
+            (step(), len.clone()).prop_map(|(step, len)| Up::SetupFailed { step, len }),
+            ticket().prop_map(Up::Started),
+            (ticket(), any::<(bool, bool)>(), len).prop_map(|(ticket, (failed, handles), len)| Up::Result {
+                ticket,
+                failed,
+                handles,
+                len
+            }),
+            ticket().prop_map(Up::Revoked),
+            (0..=MAX_BODY).prop_map(|len| Up::Lane { len }),
+        ]
+    }
+
+    /// Bytes that often have a plausible kind, so that the later checks are reached as well.
+    fn noise<const N: usize>() -> impl Strategy<Value = [u8; N]> {
+        (0..8u8, 0..16u8, proptest::collection::vec(any::<u8>(), N)).prop_map(|(kind, flags, bytes)| {
+            let mut out: [u8; N] = bytes.try_into().expect("N bytes were asked for");
+            (out[0], out[1]) = (kind, flags);
+            out
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_frame_down_comes_back(head in down()) {
+            prop_assert_eq!(Down::decode(&head.encode()), Ok(head));
+        }
+
+        #[test]
+        fn every_frame_up_comes_back(head in up()) {
+            prop_assert_eq!(Up::decode(&head.encode()), Ok(head));
+        }
+
+        #[test]
+        fn noise_down_is_refused_or_means_itself(bytes in noise::<DOWN>()) {
+            if let Ok(head) = Down::decode(&bytes) {
+                prop_assert_eq!(head.encode(), bytes);
+                prop_assert!(head.body() <= MAX_BODY);
+            }
+        }
+
+        #[test]
+        fn noise_up_is_refused_or_means_itself(bytes in noise::<UP>()) {
+            if let Ok(head) = Up::decode(&bytes) {
+                prop_assert_eq!(head.encode(), bytes);
+                prop_assert!(head.body() <= MAX_BODY);
+            }
+        }
+
+        #[test]
+        fn boot_comes_back(depth in any::<u32>(), name in ".{0,40}") {
+            let boot = Boot { depth, name };
+            prop_assert_eq!(Boot::decode(&boot.encode()), Ok(boot));
+        }
+
+        #[test]
+        fn boot_refuses_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = Boot::decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let result = Up::Result { ticket: Ticket { slot: 1, seq: 7 }, failed: false, handles: false, len: 3 }.encode();
+        let with = |at: usize, byte: u8| {
+            let mut bytes = result;
+            bytes[at] = byte;
+            Up::decode(&bytes).unwrap_err()
+        };
+        assert_eq!(with(0, 99), Garbled::Kind(99));
+        assert_eq!(with(1, 0x80), Garbled::Flags(0x80));
+        assert!(matches!(with(3, 0xff), Garbled::Slot(_)));
+        assert!(matches!(with(15, 0xff), Garbled::Length(_)));
+        let mut ready = Up::Ready.encode();
+        ready[9] = 1;
+        assert_eq!(Up::decode(&ready), Err(Garbled::Reserved));
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_characters() {
+        let boot = Boot { depth: 1, name: "ä".repeat(300) };
+        let back = Boot::decode(&boot.encode()).unwrap();
+        assert!(boot.encode().len() <= Boot::MAX);
+        assert!(boot.name.starts_with(&back.name));
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        let mut bytes = Boot { depth: 0, name: "w".into() }.encode();
+        bytes[0] = bytes[0].wrapping_add(1);
+        assert!(Boot::decode(&bytes).unwrap_err().contains("version"));
+    }
+}

@@ -1,0 +1,177 @@
+//! The worker's loop: take a frame, do it, answer.
+
+use super::last_words;
+use crate::handles::{Parcel, WorkerLane};
+use crate::image;
+use crate::link::WorkerEnd;
+use crate::slots::Page;
+use crate::sys::stdio;
+use crate::wire::{Down, Offsets, Step, TaskHead, Ticket, Up};
+use concurrent_futures_core::task::{Entry, Served, Status, StoredContext, WorkerEnv, serve};
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+/// A buffer that one large result has made this big is not kept.
+const KEEP: usize = 1 << 20;
+
+#[derive(Debug)]
+pub(super) struct Server<L> {
+    link: L,
+    page: Arc<Page>,
+    contexts: HashMap<u64, StoredContext>,
+    lane: WorkerLane,
+    /// Used again for every result.
+    output: Vec<u8>,
+}
+
+impl<L: WorkerEnd> Server<L> {
+    pub(super) fn new(link: L, page: Arc<Page>) -> Self {
+        Server { link, page, contexts: HashMap::new(), lane: WorkerLane::default(), output: Vec::new() }
+    }
+
+    /// Works until the pool says that it is enough.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        while let Some((head, body)) = self.link.receive()? {
+            match head {
+                Down::Setup { step, call, .. } => {
+                    if !self.set_up(step, call, &body)? {
+                        return Ok(());
+                    }
+                }
+                Down::Begin => {
+                    self.link.send(Up::Ready, &[])?;
+                }
+                Down::Context { id, .. } => {
+                    self.contexts.insert(id, StoredContext::new(body));
+                }
+                Down::Forget { id } => {
+                    self.contexts.remove(&id);
+                }
+                Down::Task(task) => self.task(task, body)?,
+                Down::End => {
+                    self.link.flush()?;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `false`: it failed, and the pool knows.
+    fn set_up(&mut self, step: Step, call: Offsets, input: &[u8]) -> io::Result<bool> {
+        let served = self.call(call, None, Arrived::None, input)?;
+        if served.status == Status::Value {
+            return Ok(true);
+        }
+        self.link.send(Up::SetupFailed { step, len: self.output.len() as u64 }, &self.output)?;
+        self.link.flush()?;
+        Ok(false)
+    }
+
+    fn task(&mut self, task: TaskHead, input: Vec<u8>) -> io::Result<()> {
+        // Also of a revoked task: they are in the lane.
+        let handles = if task.handles { Arrived::of(self.receive_handles(task.ticket)) } else { Arrived::None };
+        if !self.page.start(task.ticket) {
+            return self.link.send(Up::Revoked(task.ticket), &[]);
+        }
+        if task.announce {
+            self.link.send(Up::Started(task.ticket), &[])?;
+        }
+        // The task may take long: whoever waits for what is done already must not wait for it.
+        self.link.flush()?;
+        last_words::of(task.ticket);
+        let served = self.call(task.call, task.context, handles, &input)?;
+        drop(input);
+        let mut failed = served.status == Status::Error;
+        let mut handles = false;
+        if served.handles {
+            match Parcel::pack().and_then(|parcel| self.send_handles(task.ticket, parcel)) {
+                Ok(sent) => handles = sent,
+                // An error without words: core decodes it as one.
+                Err(_) => {
+                    self.output.clear();
+                    failed = true;
+                }
+            }
+        }
+        let len = self.output.len() as u64;
+        self.link.send(Up::Result { ticket: task.ticket, failed, handles, len }, &self.output)?;
+        if self.output.capacity() > KEEP {
+            self.output = Vec::new();
+        }
+        Ok(())
+    }
+
+    fn receive_handles(&mut self, ticket: Ticket) -> io::Result<Parcel> {
+        let link = &mut self.link;
+        self.lane.receive(ticket, &mut |name| announce(link, name))
+    }
+
+    /// Sends the handles of a result, if there are any after all.
+    fn send_handles(&mut self, ticket: Ticket, parcel: Option<Parcel>) -> io::Result<bool> {
+        let Some(parcel) = parcel else { return Ok(false) };
+        // Otherwise the parent could wait for these frames, and this worker for room in the lane.
+        self.link.flush()?;
+        let link = &mut self.link;
+        self.lane.send(ticket, parcel, &mut |name| announce(link, name))?;
+        Ok(true)
+    }
+
+    /// Makes a call; what it returned is in `output`.
+    fn call(&mut self, call: Offsets, context: Option<u64>, handles: Arrived, input: &[u8]) -> io::Result<Served> {
+        let address = |offset| image::address_of(offset).map_err(io::Error::other);
+        let entry = Entry { trampoline: address(call.trampoline)?, function: address(call.function)? };
+        let mut env = Env { context: context.and_then(|id| self.contexts.get_mut(&id)), handles };
+        self.output.clear();
+        // SAFETY: the offsets come from the pool, which runs this very program (the boot has made sure of that) and took them
+        // from a call that it made; both lie in the code of this image.
+        let served = unsafe { serve(entry, input, &mut env, &mut self.output) };
+        // What the task has printed is seen before its result, and is not lost if the next one ends the process.
+        stdio::flush();
+        Ok(served)
+    }
+}
+
+/// Tells the pool where this worker waits for its lane.
+fn announce(link: &mut impl WorkerEnd, name: &str) -> io::Result<()> {
+    link.send(Up::Lane { len: name.len() as u64 }, name.as_bytes())?;
+    link.flush()
+}
+
+/// The handles of a task's argument.
+#[derive(Debug)]
+enum Arrived {
+    /// There are none.
+    None,
+    Here(Parcel),
+    /// There should be some.
+    Lost,
+}
+
+impl Arrived {
+    fn of(received: io::Result<Parcel>) -> Self {
+        received.map_or(Arrived::Lost, Arrived::Here)
+    }
+}
+
+/// What a call may ask for.
+struct Env<'a> {
+    context: Option<&'a mut StoredContext>,
+    handles: Arrived,
+}
+
+impl WorkerEnv for Env<'_> {
+    fn context(&mut self) -> Option<&mut StoredContext> {
+        self.context.as_deref_mut()
+    }
+
+    fn decode(&mut self, decode: &mut dyn FnMut()) {
+        match &mut self.handles {
+            Arrived::None => decode(),
+            // If `decode` is not called, core says that the handles did not arrive.
+            Arrived::Here(parcel) => drop(parcel.unpack(decode)),
+            Arrived::Lost => {}
+        }
+    }
+}

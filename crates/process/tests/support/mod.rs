@@ -1,0 +1,136 @@
+//! What the tests with real processes share. Every wait is for an event and has a generous limit.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use concurrent_futures_core::{Future, TaskError};
+use concurrent_futures_process::{ProcessPoolBuilder, ProcessPoolExecutor, StartMethod};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs a test once with each start method.
+pub fn with_both(test: impl Fn(ProcessPoolBuilder)) {
+    for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+        eprintln!("with {method:?}");
+        test(ProcessPoolExecutor::builder().start_method(method));
+    }
+}
+
+pub fn pool(workers: usize) -> ProcessPoolExecutor {
+    ProcessPoolExecutor::new(workers).unwrap()
+}
+
+/// The outcome, within the limit.
+#[track_caller]
+pub fn outcome<T: Send + 'static>(future: Future<T>) -> Result<T, TaskError> {
+    future.result_timeout(LIMIT).unwrap_or_else(|late| panic!("no outcome in time: {:?}", late.0))
+}
+
+#[track_caller]
+pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !happened() {
+        assert!(start.elapsed() < LIMIT, "it did not happen in time: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Runs `f` in a thread and waits for it, within the limit.
+#[track_caller]
+pub fn in_time<T: Send + 'static>(what: &str, f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, outcome) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(f()));
+    outcome.recv_timeout(LIMIT).unwrap_or_else(|_| panic!("it did not end in time: {what}"))
+}
+
+/// A directory for one test.
+pub struct Place(TempDir);
+
+impl Place {
+    pub fn new() -> Self {
+        Place(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Something that tasks wait at, in any process, until it is opened.
+    pub fn gate(&self, name: &str) -> Gate {
+        let path = self.path(name);
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        Gate { path, open: None }
+    }
+}
+
+pub struct Gate {
+    path: PathBuf,
+    open: Option<File>,
+}
+
+impl Gate {
+    pub fn path(&self) -> PathBuf {
+        self.path.clone()
+    }
+
+    /// Lets everybody through, those who wait and those who come.
+    pub fn open(&mut self) {
+        // A pipe opened both ways never blocks, and is a writer for everybody who reads.
+        self.open = Some(OpenOptions::new().read(true).write(true).open(&self.path).unwrap());
+    }
+}
+
+/// A task: waits at a gate and says which process it is.
+pub fn wait_at(gate: PathBuf) -> u32 {
+    File::open(gate).unwrap();
+    std::process::id()
+}
+
+/// A task: leaves a file behind.
+pub fn touch(path: PathBuf) {
+    File::create(path).unwrap();
+}
+
+#[track_caller]
+pub fn await_start<T>(future: &Future<T>) {
+    eventually("the task starts", || future.running());
+}
+
+/// Whether the process is gone or a zombie.
+pub fn is_gone(pid: u32) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')),
+        Err(_) => true,
+    }
+}
+
+/// The processes whose parent is this one.
+pub fn children_of(pid: u32) -> Vec<u32> {
+    let mut children = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap() {
+        let Ok(Ok(child)) = entry.unwrap().file_name().into_string().map(|name| name.parse::<u32>()) else { continue };
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{child}/stat")) else { continue };
+        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_ascii_whitespace().nth(1)?.parse().ok());
+        if parent == Some(pid) {
+            children.push(child);
+        }
+    }
+    children
+}
+
+pub fn kill(pid: u32) {
+    signal(pid, rustix::process::Signal::KILL);
+}
+
+pub fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+pub fn exists(path: &Path) -> bool {
+    path.exists()
+}

@@ -1,0 +1,98 @@
+//! The end of a pool: shut down, or broken.
+
+use super::Crew;
+use super::parker::Parker;
+use super::state::State;
+use concurrent_futures_core::worker::{blocking, current_pool};
+use concurrent_futures_core::{Refusal, Shutdown, exit, wait_for_callbacks};
+use parking_lot::Mutex;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Once, Weak};
+
+/// Whether the end of the process is to wait for what is left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AtExit {
+    Wait,
+    Leave,
+}
+
+impl Crew {
+    pub(crate) fn shut_down(self: &Arc<Self>, how: Shutdown, at_exit: AtExit) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let cancelled = if how.cancel_futures { state.queue.drain() } else { Vec::new() };
+        state.finished += cancelled.len() as u64;
+        let sleepers = self.end(&mut state);
+        let is_empty = state.threads == 0;
+        drop(state);
+        wake(sleepers);
+        for job in cancelled {
+            job.cancel();
+        }
+        // A worker cannot wait for itself.
+        let is_worker = current_pool() == Some(self.id);
+        if how.wait && !is_worker {
+            blocking(|| {
+                self.join();
+                wait_for_callbacks(self.id);
+            });
+        } else if !is_empty && at_exit == AtExit::Wait {
+            wait_at_exit(self);
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
+    /// Takes no more jobs and fails those in the queue; what runs is finished.
+    pub(super) fn break_down(&self, why: &str) {
+        let mut state = self.state.lock();
+        if state.broken.is_none() {
+            state.broken = Some(why.into());
+        }
+        let orphans = state.queue.drain();
+        state.finished += orphans.len() as u64;
+        let sleepers = self.end(&mut state);
+        drop(state);
+        wake(sleepers);
+        for orphan in orphans {
+            orphan.refuse(Refusal::Broken(why.into()));
+        }
+    }
+
+    /// Tells everybody that nothing comes any more.
+    fn end(&self, state: &mut State) -> Vec<Arc<Parker>> {
+        self.work.0.store(true, Ordering::Relaxed);
+        self.room.notify_all();
+        state.wake_all()
+    }
+}
+
+fn wake(sleepers: Vec<Arc<Parker>>) {
+    for sleeper in sleepers {
+        sleeper.wake();
+    }
+}
+
+/// Pools that the end of the process waits for.
+static LEFT: Mutex<Vec<Weak<Crew>>> = Mutex::new(Vec::new());
+
+fn wait_at_exit(crew: &Arc<Crew>) {
+    static REGISTER: Once = Once::new();
+    let mut left = LEFT.lock();
+    // Workers keep their crew: where it is gone, so are they.
+    left.retain(|crew| crew.strong_count() > 0);
+    left.push(Arc::downgrade(crew));
+    drop(left);
+    REGISTER.call_once(|| exit::wait_for(join_all));
+}
+
+fn join_all() {
+    while let Some(crew) = { LEFT.lock().pop() } {
+        if let Some(crew) = crew.upgrade() {
+            crew.join();
+            wait_for_callbacks(crew.id);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What a pool, its handles and its workers share: the queue, and the protocol by which workers are called to it.
+//!
+//! States, counts and proofs: `README.md` beside this file.
+
+mod closing;
+mod job;
+mod parker;
+mod queue;
+mod settings;
+mod state;
+mod threads;
+mod worker;
+
+pub(crate) use closing::AtExit;
+pub(crate) use job::Job;
+pub(crate) use settings::{Initializer, Settings};
+
+use concurrent_futures_core::worker::{blocking, current_pool};
+use concurrent_futures_core::{PoolId, Refusal, Stats};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use queue::Queue;
+use state::{Help, State};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{hint, thread};
+
+pub(crate) struct Crew {
+    pub(crate) id: PoolId,
+    pub(crate) settings: Settings,
+    state: Mutex<State>,
+    /// The queue has jobs (or it is over): for those who look without the lock. Set and cleared under it.
+    work: Padded<AtomicBool>,
+    /// A job was taken while submitters waited for room, or it is over.
+    room: Condvar,
+    /// A worker was joined, or one can be.
+    ended: Condvar,
+}
+
+/// On a cache line of its own: it is looked at while others use the lock.
+#[repr(align(128))]
+struct Padded<T>(T);
+
+/// How a submitter takes a full queue.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    Wait,
+    Refuse,
+}
+
+/// Looks of a submitter before it wakes a parked worker: one that has just finished its job may be about to take the new one,
+/// and a wake-up costs far more than the looks.
+const LOOKS_BEFORE_WAKING: u32 = 32;
+/// The same before it starts a thread, each with a `sched_yield`: a worker whose result the submitter has just got may not have
+/// had the time to come back.
+const LOOKS_BEFORE_STARTING: u32 = 32;
+
+impl Crew {
+    pub(crate) fn new(settings: Settings) -> Arc<Self> {
+        let queue = Queue::new(settings.sorted);
+        let state = State::new(queue, settings.max_workers, settings.bound.unwrap_or(usize::MAX));
+        Arc::new(Crew {
+            id: PoolId::next(),
+            settings,
+            state: Mutex::new(state),
+            work: Padded(AtomicBool::new(false)),
+            room: Condvar::new(),
+            ended: Condvar::new(),
+        })
+    }
+
+    /// Puts a job into the queue and sees to it that somebody takes it.
+    pub(crate) fn submit(self: &Arc<Self>, job: Job, when_full: WhenFull) -> Result<(), (Job, Refusal)> {
+        let state = self.state.lock();
+        match state.refusal() {
+            Some(why) => Err((job, why)),
+            None if state.is_full() => self.submit_full(state, job, when_full),
+            None => {
+                self.enqueue(state, job);
+                Ok(())
+            }
+        }
+    }
+
+    #[cold]
+    fn submit_full(
+        self: &Arc<Self>,
+        state: MutexGuard<'_, State>,
+        job: Job,
+        when_full: WhenFull,
+    ) -> Result<(), (Job, Refusal)> {
+        if when_full == WhenFull::Refuse {
+            return Err((job, Refusal::Full));
+        }
+        // Its own workers make the room: they must not wait for it.
+        if current_pool() == Some(self.id) {
+            self.enqueue(state, job);
+            return Ok(());
+        }
+        // Another pool may have to be told that its worker sleeps here: not under this pool's lock.
+        drop(state);
+        blocking(|| self.submit_when_room(job))
+    }
+
+    fn submit_when_room(self: &Arc<Self>, job: Job) -> Result<(), (Job, Refusal)> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(why) = state.refusal() {
+                return Err((job, why));
+            }
+            if !state.is_full() {
+                self.enqueue(state, job);
+                return Ok(());
+            }
+            state.waiting_for_room += 1;
+            self.room.wait(&mut state);
+            state.waiting_for_room -= 1;
+        }
+    }
+
+    fn enqueue(self: &Arc<Self>, mut state: MutexGuard<'_, State>, job: Job) {
+        state.queue.push(job);
+        let alone = state.queue.len() == 1;
+        if alone {
+            self.work.0.store(true, Ordering::Relaxed);
+        }
+        let help = state.help();
+        let may_come_by_itself = alone && state.has_runner();
+        drop(state);
+        if help != Help::None && !(may_come_by_itself && self.is_taken_soon(help)) {
+            self.call_help();
+        }
+    }
+
+    /// Looks for a short time whether a worker that was busy takes the only job.
+    #[cold]
+    fn is_taken_soon(&self, help: Help) -> bool {
+        let looks = if help == Help::Start { LOOKS_BEFORE_STARTING } else { LOOKS_BEFORE_WAKING };
+        (0..looks).any(|_| {
+            if help == Help::Start {
+                thread::yield_now();
+            } else {
+                hint::spin_loop();
+            }
+            !self.work.0.load(Ordering::Relaxed)
+        })
+    }
+
+    /// Wakes or starts a worker, if one is still needed.
+    #[cold]
+    fn call_help(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        match state.help() {
+            Help::None => {}
+            Help::Wake => {
+                let parker = state.wake_one();
+                drop(state);
+                if let Some(parker) = parker {
+                    parker.wake();
+                }
+            }
+            Help::Start => {
+                let number = state.reserve();
+                drop(state);
+                self.start(number);
+            }
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let state = self.state.lock();
+        Stats::new(state.threads, state.parked.len() + state.searching, state.queue.len(), state.finished)
+    }
+}

@@ -1,0 +1,70 @@
+//! Starting and joining the threads of a pool.
+
+use super::{Crew, worker};
+use concurrent_futures_core::Refusal;
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+impl Crew {
+    /// Starts the worker that was counted as `number` under the lock.
+    pub(super) fn start(self: &Arc<Self>, number: usize) {
+        let crew = Arc::clone(self);
+        let spawned = self.settings.thread(number).spawn(move || worker::serve(&crew, number));
+        match spawned {
+            Ok(handle) => {
+                let mut state = self.state.lock();
+                state.spawning -= 1;
+                let retired = state.handles.extract_if(.., |other| other.is_finished()).collect();
+                state.handles.push(handle);
+                self.ended.notify_all();
+                drop(state);
+                join(retired);
+            }
+            Err(error) => self.start_failed(number, &error),
+        }
+    }
+
+    /// Others go on with what is queued. When there are none, the queue fails; a later job tries anew.
+    fn start_failed(&self, number: usize, error: &io::Error) {
+        let mut state = self.state.lock();
+        state.spawning -= 1;
+        state.starting -= 1;
+        state.release(number);
+        let orphans = if state.threads == 0 { state.queue.drain() } else { Vec::new() };
+        state.finished += orphans.len() as u64;
+        self.ended.notify_all();
+        drop(state);
+        for orphan in orphans {
+            orphan.refuse(Refusal::Broken(format!("no worker thread could be started: {error}").into()));
+        }
+    }
+
+    /// Waits until all workers have ended, but for the calling thread.
+    pub(crate) fn join(&self) {
+        let me = thread::current().id();
+        let mut state = self.state.lock();
+        loop {
+            let others: Vec<_> = state.handles.extract_if(.., |worker| worker.thread().id() != me).collect();
+            if !others.is_empty() {
+                state.joining += 1;
+                drop(state);
+                join(others);
+                state = self.state.lock();
+                state.joining -= 1;
+                self.ended.notify_all();
+            } else if state.spawning > 0 || state.joining > 0 {
+                self.ended.wait(&mut state);
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+fn join(workers: Vec<JoinHandle<()>>) {
+    for worker in workers {
+        let ended = worker.join();
+        debug_assert!(ended.is_ok(), "a worker contains every panic");
+    }
+}

@@ -1,0 +1,167 @@
+//! The life of one worker.
+
+use super::parker::Parker;
+use super::state::{Help, State};
+use super::{Crew, Job};
+use concurrent_futures_core::PoolId;
+use concurrent_futures_core::worker::{self, WorkerThread};
+use parking_lot::MutexGuard;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{fmt, thread};
+
+/// Looks of the one idle worker that looks, each with a `sched_yield`: about twenty microseconds.
+const LOOKS_BEFORE_PARKING: u32 = 48;
+
+/// A worker that is one too many (a substitute whose wait has ended) ends when nothing has called it for this time.
+const KEEP_SUBSTITUTE: Duration = Duration::from_millis(500);
+
+/// How a worker's sleep ended.
+enum Sleep {
+    Called,
+    /// Nobody called in time; whether there are still too many.
+    TimedOut { retire: bool },
+}
+
+/// Works until there is nothing left to do and nothing more can come.
+pub(super) fn serve(crew: &Arc<Crew>, number: usize) {
+    let _guard = worker::enter(Arc::new(Seat { crew: Arc::clone(crew), waits: AtomicUsize::new(0) }));
+    crew.initialize();
+    let parker = Arc::new(Parker::new());
+    let mut has_searched = false;
+    let mut state = crew.state.lock();
+    state.starting -= 1;
+    loop {
+        let is_surplus = state.is_overstaffed();
+        if !is_surplus && let Some(job) = state.queue.pop() {
+            crew.after_taking(state);
+            run(job);
+            has_searched = false;
+            state = crew.state.lock();
+            state.finished += 1;
+        } else if state.is_over() {
+            break;
+        } else if !is_surplus && !has_searched && state.searching == 0 {
+            state.searching += 1;
+            drop(state);
+            crew.search();
+            has_searched = true;
+            state = crew.state.lock();
+            state.searching -= 1;
+        } else {
+            let sleep;
+            (state, sleep) = crew.sleep(state, &parker);
+            match sleep {
+                Sleep::Called => has_searched = false,
+                Sleep::TimedOut { retire: true } => break,
+                Sleep::TimedOut { retire: false } => {}
+            }
+        }
+    }
+    state.release(number);
+}
+
+/// Tasks and their callbacks contain their own panics; what is left (the waker of a foreign runtime) must not cost the worker.
+fn run(job: Job) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job.run())) {
+        // The hook has printed it. Its destructor is the user's, too.
+        std::mem::forget(payload);
+    }
+}
+
+impl Crew {
+    fn initialize(self: &Arc<Self>) {
+        if let Some(initializer) = &self.settings.initializer
+            && let Err(why) = initializer.call()
+        {
+            self.break_down(&format!("an initializer failed: {why}"));
+        }
+    }
+
+    /// A job was taken out: says so to those who look, wait for room, or are needed for the rest.
+    fn after_taking(self: &Arc<Self>, state: MutexGuard<'_, State>) {
+        if state.queue.is_empty() && !state.is_over() {
+            self.work.0.store(false, Ordering::Relaxed);
+        }
+        let help = state.help();
+        let wanted = state.waiting_for_room > 0;
+        drop(state);
+        if wanted {
+            self.room.notify_one();
+        }
+        if help != Help::None {
+            self.call_help();
+        }
+    }
+
+    /// Looks for work without the lock, for a short time.
+    fn search(&self) {
+        for _ in 0..LOOKS_BEFORE_PARKING {
+            if self.work.0.load(Ordering::Relaxed) {
+                return;
+            }
+            thread::yield_now();
+        }
+    }
+
+    /// Sleeps until called; a worker that is one too many only for a time.
+    fn sleep<'a>(&'a self, mut state: MutexGuard<'a, State>, parker: &Arc<Parker>) -> (MutexGuard<'a, State>, Sleep) {
+        state.parked.push(Arc::clone(parker));
+        let until = (state.threads > state.max_workers).then(|| Instant::now() + KEEP_SUBSTITUTE);
+        drop(state);
+        if !parker.park(until) {
+            let mut state = self.state.lock();
+            if let Some(here) = state.parked.iter().position(|other| Arc::ptr_eq(other, parker)) {
+                state.parked.remove(here);
+                let retire = state.threads > state.max_workers;
+                return (state, Sleep::TimedOut { retire });
+            }
+            drop(state);
+            // Somebody took this worker out of the list just now, and is about to wake it.
+            parker.park(None);
+        }
+        let mut state = self.state.lock();
+        state.searching -= 1;
+        (state, Sleep::Called)
+    }
+}
+
+/// What core knows of a worker.
+struct Seat {
+    crew: Arc<Crew>,
+    /// Waits that this thread is in, one inside the other.
+    waits: AtomicUsize,
+}
+
+impl WorkerThread for Seat {
+    fn pool(&self) -> PoolId {
+        self.crew.id
+    }
+
+    fn block_begin(&self) {
+        if self.waits.fetch_add(1, Ordering::Relaxed) > 0 {
+            return;
+        }
+        let mut state = self.crew.state.lock();
+        state.blocked += 1;
+        let help = state.help();
+        drop(state);
+        if help != Help::None {
+            self.crew.call_help();
+        }
+    }
+
+    fn block_end(&self) {
+        if self.waits.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.crew.state.lock().blocked -= 1;
+        }
+    }
+}
+
+impl fmt::Debug for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Worker").field(&self.crew.id).finish()
+    }
+}

@@ -1,0 +1,64 @@
+//! A handle that does not keep the pool alive.
+
+use crate::crew::{AtExit, Crew, WhenFull};
+use crate::pool::{offer, submit};
+use concurrent_futures_core::{Executor, Handle, Refusal, Shutdown, Stats, Task, TaskError};
+use std::fmt;
+use std::sync::{Arc, Weak as WeakArc};
+
+/// What [`Handle`] wraps for a thread pool.
+#[derive(Clone)]
+pub(crate) struct Weak {
+    crew: WeakArc<Crew>,
+    max_workers: usize,
+}
+
+impl Weak {
+    pub(crate) fn of(crew: &Arc<Crew>) -> Self {
+        Weak { crew: Arc::downgrade(crew), max_workers: crew.settings.max_workers }
+    }
+}
+
+impl Executor for Weak {
+    fn submit_task(&self, task: Task) {
+        match self.crew.upgrade() {
+            Some(crew) => submit(&crew, task),
+            None => task.fail(TaskError::from(Refusal::ShutDown)),
+        }
+    }
+
+    fn try_submit_task(&self, task: Task) -> Result<(), (Task, Refusal)> {
+        match self.crew.upgrade() {
+            Some(crew) => offer(&crew, task, WhenFull::Refuse),
+            None => Err((task, Refusal::ShutDown)),
+        }
+    }
+
+    fn num_workers(&self) -> usize {
+        self.max_workers
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        if let Some(crew) = self.crew.upgrade() {
+            crew.shut_down(how, AtExit::Wait);
+        }
+    }
+
+    fn handle(&self) -> Handle {
+        Handle::new(self.clone())
+    }
+
+    fn stats(&self) -> Stats {
+        self.crew.upgrade().map_or_else(Stats::default, |crew| crew.stats())
+    }
+}
+
+impl fmt::Debug for Weak {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("ThreadPoolHandle");
+        match self.crew.upgrade() {
+            Some(crew) => out.field("thread_name_prefix", &crew.settings.prefix).finish_non_exhaustive(),
+            None => out.field("ended", &true).finish(),
+        }
+    }
+}

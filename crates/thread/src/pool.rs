@@ -1,0 +1,172 @@
+//! The pool as its users see it.
+
+use crate::ThreadPoolBuilder;
+use crate::crew::{AtExit, Crew, Job, Settings, WhenFull};
+use crate::handle::Weak;
+use concurrent_futures_core::task::{closure, refuse_priority};
+use concurrent_futures_core::{
+    BuildError, Executor, Future, Handle, OnDrop, Refusal, Shutdown, Stats, Task, TaskError,
+};
+use std::fmt;
+use std::sync::Arc;
+
+/// Runs tasks on threads of this process.
+///
+/// Threads start on demand, up to the number that was asked for; an idle one is used before a new one is started. Nothing is
+/// encoded: functions and arguments are run in place. A task may wait for another task of its own pool: one that nobody has
+/// started is run by the waiter, and otherwise a substitute thread works while it waits. (A `block_on` of a foreign runtime
+/// inside a task cannot be seen: wrap it in [`worker::blocking`](concurrent_futures_core::worker::blocking).)
+///
+/// The methods of every executor are in [`ExecutorExt`](concurrent_futures_core::ExecutorExt); [`spawn`](Self::spawn) and
+/// [`borrow_scope`](Self::borrow_scope) are what only threads can do.
+///
+/// # The end
+///
+/// Dropping the pool waits until all submitted work is done ([`OnDrop`] chooses something else), unless it has been shut down
+/// before: then what was said there holds. [`shutdown`](Executor::shutdown) with `wait` returns when all accepted work is
+/// done, what it held is released, and the threads have ended; without, it returns at once, the work is done all the same, and
+/// the end of the process waits for it. From a task of this very pool both return at once, since a task cannot wait for
+/// itself; that goes for a drop there, too. A task that calls [`std::process::exit`] ends the process at once, unless `main`
+/// has returned and waits for that very pool: then they wait for each other for ever.
+///
+/// # Panics
+///
+/// A panic of a task is its future's error, with message, location and payload; the thread lives on. With `panic = "abort"`
+/// it ends the program.
+///
+/// ```
+/// use concurrent_futures_core::{Executor, ExecutorExt};
+/// use concurrent_futures_thread::ThreadPoolExecutor;
+///
+/// let pool = ThreadPoolExecutor::new(4)?;
+/// let squares: Result<Vec<u64>, _> = pool.map(|x: u64| x * x, 0..5).collect();
+/// assert_eq!(squares.unwrap(), [0, 1, 4, 9, 16]);
+/// # Ok::<(), concurrent_futures_core::BuildError>(())
+/// ```
+pub struct ThreadPoolExecutor {
+    crew: Arc<Crew>,
+    on_drop: OnDrop,
+}
+
+impl ThreadPoolExecutor {
+    /// A pool of at most `max_workers` threads.
+    ///
+    /// # Errors
+    /// Zero workers.
+    ///
+    /// ```
+    /// use concurrent_futures_core::ExecutorExt;
+    /// use concurrent_futures_thread::ThreadPoolExecutor;
+    ///
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// assert_eq!(pool.submit(|(a, b)| a + b, (1, 2)).result().unwrap(), 3);
+    /// assert!(ThreadPoolExecutor::new(0).is_err());
+    /// # Ok::<(), concurrent_futures_core::BuildError>(())
+    /// ```
+    pub fn new(max_workers: usize) -> Result<Self, BuildError> {
+        Self::builder().max_workers(max_workers).build()
+    }
+
+    /// For all other settings; see [`ThreadPoolBuilder`].
+    pub fn builder() -> ThreadPoolBuilder {
+        ThreadPoolBuilder::default()
+    }
+
+    /// Submits a closure, which may capture and return what cannot be encoded.
+    ///
+    /// Waits for room when the queue is bounded and full. Never fails: the future of a refused task holds the refusal.
+    ///
+    /// ```
+    /// use concurrent_futures_thread::ThreadPoolExecutor;
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// let pool = ThreadPoolExecutor::new(2)?;
+    /// let log = Arc::new(Mutex::new(vec![]));
+    /// let shared = log.clone();
+    /// pool.spawn(move || shared.lock().unwrap().push("from a worker")).result().unwrap();
+    /// assert_eq!(*log.lock().unwrap(), ["from a worker"]);
+    /// # Ok::<(), concurrent_futures_core::BuildError>(())
+    /// ```
+    pub fn spawn<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Future<T> {
+        let (task, future) = closure(f);
+        self.submit_task(task);
+        future
+    }
+
+    pub(crate) fn with(settings: Settings, on_drop: OnDrop) -> Self {
+        ThreadPoolExecutor { crew: Crew::new(settings), on_drop }
+    }
+
+    pub(crate) fn crew(&self) -> &Arc<Crew> {
+        &self.crew
+    }
+}
+
+impl Executor for ThreadPoolExecutor {
+    fn submit_task(&self, task: Task) {
+        submit(&self.crew, task);
+    }
+
+    fn try_submit_task(&self, task: Task) -> Result<(), (Task, Refusal)> {
+        offer(&self.crew, task, WhenFull::Refuse)
+    }
+
+    fn num_workers(&self) -> usize {
+        self.crew.settings.max_workers
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        self.crew.shut_down(how, AtExit::Wait);
+    }
+
+    fn handle(&self) -> Handle {
+        Handle::new(Weak::of(&self.crew))
+    }
+
+    fn stats(&self) -> Stats {
+        self.crew.stats()
+    }
+}
+
+/// Never fails: a refused task resolves with the refusal.
+pub(crate) fn submit(crew: &Arc<Crew>, task: Task) {
+    if let Err((task, why)) = offer(crew, task, WhenFull::Wait) {
+        task.fail(TaskError::from(why));
+    }
+}
+
+pub(crate) fn offer(crew: &Arc<Crew>, task: Task, when_full: WhenFull) -> Result<(), (Task, Refusal)> {
+    if !crew.settings.sorted
+        && let Err(why) = refuse_priority(&task)
+    {
+        return Err((task, why));
+    }
+    task.set_home(crew.id);
+    crew.submit(Job::Task(task), when_full).map_err(|(job, why)| match job {
+        Job::Task(task) => (task, why),
+        Job::Scoped(_) => unreachable!("the job that comes back is the one that was given"),
+    })
+}
+
+impl Drop for ThreadPoolExecutor {
+    fn drop(&mut self) {
+        if self.crew.is_closed() {
+            return;
+        }
+        match self.on_drop {
+            OnDrop::CancelPending => self.crew.shut_down(Shutdown::WAIT.cancel_futures(), AtExit::Wait),
+            OnDrop::Kill => self.crew.shut_down(Shutdown::NO_WAIT.cancel_futures(), AtExit::Leave),
+            _ => self.crew.shut_down(Shutdown::WAIT, AtExit::Wait),
+        }
+    }
+}
+
+impl fmt::Debug for ThreadPoolExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadPoolExecutor")
+            .field("thread_name_prefix", &self.crew.settings.prefix)
+            .field("max_workers", &self.num_workers())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
