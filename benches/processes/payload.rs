@@ -1,0 +1,104 @@
+//! Tasks with many bytes.
+
+use crate::nothing;
+use crate::pools::{Pool, ours, procspawn};
+use crate::python::{POOLS, Python};
+use concurrent_futures::Portable;
+use concurrent_futures_benches::{Bench, Column, Table, Unit, seconds};
+use procspawn::serde::Shmem;
+use serde_bytes::ByteBuf;
+use std::ops::Deref;
+
+const PAGE: usize = 4096;
+const SIZES: [(&str, usize); 2] = [("1 MiB", 1 << 20), ("64 MiB", 64 << 20)];
+
+/// Bytes to a worker, which looks at each page.
+pub fn send(bench: &Bench, python: Option<&Python>) {
+    let table = bench.table("send", "Bytes to a worker", Unit::MILLISECONDS);
+    table.into_iter().for_each(|table| measure(bench, table, Direction::There, python));
+}
+
+/// Bytes to a worker and back.
+pub fn echo(bench: &Bench, python: Option<&Python>) {
+    let table = bench.table("echo", "Bytes to a worker and back", Unit::MILLISECONDS);
+    table.into_iter().for_each(|table| measure(bench, table, Direction::ThereAndBack, python));
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    /// The answer is the sum of one byte of each page.
+    There,
+    ThereAndBack,
+}
+
+fn measure(bench: &Bench, mut table: Table<'_>, direction: Direction, python: Option<&Python>) {
+    table.note("One worker, one task at a time. Everybody begins with bytes in the memory of the parent.");
+    let (request, what) = match direction {
+        Direction::There => ("send", "The worker reads one byte of each page."),
+        Direction::ThereAndBack => ("echo", "The worker returns what it got."),
+    };
+    table.note(what);
+    let (ours, procspawn) = (ours(1, None), procspawn(1));
+    for (name, size) in SIZES {
+        let count = bench.options().pick(1, if size > 1 << 20 { 3 } else { 50 });
+        let mut column = Column::new(name);
+        column.row("concurrent-futures Vec<u8>", || sample::<Vec<u8>>(&ours, direction, size, count));
+        column.row("procspawn Vec<u8>", || sample::<Vec<u8>>(&procspawn, direction, size, count));
+        column.row("procspawn serde_bytes", || sample::<ByteBuf>(&procspawn, direction, size, count));
+        column.row("procspawn Shmem", || sample::<Shmem>(&procspawn, direction, size, count));
+        for (python, (kind, name)) in python.iter().flat_map(|python| POOLS.map(|pool| (python, pool))) {
+            let request = format!("{request} {kind} {size} {count}");
+            column.row(name, move || python.ask(&request));
+        }
+        table.measure(column);
+    }
+    python.into_iter().for_each(Python::close_pools);
+    table.print();
+}
+
+/// A type that carries bytes.
+trait Bytes: Portable + Deref<Target: AsRef<[u8]>> {
+    fn wrap(bytes: Vec<u8>) -> Self;
+}
+
+impl Bytes for Vec<u8> {
+    fn wrap(bytes: Vec<u8>) -> Self {
+        bytes
+    }
+}
+
+impl Bytes for ByteBuf {
+    fn wrap(bytes: Vec<u8>) -> Self {
+        ByteBuf::from(bytes)
+    }
+}
+
+impl Bytes for Shmem {
+    fn wrap(bytes: Vec<u8>) -> Self {
+        Shmem::from_bytes(&bytes)
+    }
+}
+
+/// The time of one task, averaged over `count`.
+fn sample<B: Bytes>(pool: &impl Pool, direction: Direction, size: usize, count: usize) -> f64 {
+    let payloads: Vec<Vec<u8>> = vec![vec![1; size]; count];
+    let mut back = Vec::with_capacity(count);
+    let elapsed = seconds(|| {
+        for payload in payloads {
+            match direction {
+                Direction::There => assert_eq!(pool.call(touch::<B>, B::wrap(payload)), (size / PAGE) as u64),
+                Direction::ThereAndBack => back.push(pool.call(nothing::<B>, B::wrap(payload))),
+            }
+        }
+    });
+    assert!(back.iter().all(|bytes| touch_slice((**bytes).as_ref()) == (size / PAGE) as u64));
+    elapsed / count as f64
+}
+
+fn touch<B: Bytes>(bytes: B) -> u64 {
+    touch_slice((*bytes).as_ref())
+}
+
+fn touch_slice(bytes: &[u8]) -> u64 {
+    bytes.iter().step_by(PAGE).map(|&byte| u64::from(byte)).sum()
+}

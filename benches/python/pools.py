@@ -1,0 +1,188 @@
+"""Measures Python's pools of processes for the bench `processes`.
+
+One request a line on stdin, words and numbers; one answer a line on stdout, seconds. Pools are kept between requests, as
+the other contenders keep theirs.
+"""
+
+import multiprocessing
+import os
+import statistics
+import sys
+import time
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+PAGE = 4096
+
+
+def nothing(x):
+    return x
+
+
+def touch(data):
+    """One byte of each page."""
+    return sum(data[::PAGE])
+
+
+def die(x):
+    os.kill(os.getpid(), 9)
+
+
+class Executor:
+    def __init__(self, workers, method=None):
+        context = multiprocessing.get_context(method)
+        self.pool = ProcessPoolExecutor(workers, mp_context=context)
+
+    def submit(self, f, x):
+        return self.pool.submit(f, x)
+
+    def take(self, future):
+        return future.result()
+
+    def map(self, f, items, chunksize):
+        return list(self.pool.map(f, items, chunksize=chunksize))
+
+    def close(self):
+        self.pool.shutdown()
+
+
+class Pool:
+    def __init__(self, workers, method=None):
+        self.pool = multiprocessing.get_context(method).Pool(workers)
+
+    def submit(self, f, x):
+        return self.pool.apply_async(f, (x,))
+
+    def take(self, result):
+        return result.get()
+
+    def map(self, f, items, chunksize):
+        return self.pool.map(f, items, chunksize)
+
+    def close(self):
+        self.pool.close()
+        self.pool.join()
+
+
+KINDS = {"executor": Executor, "pool": Pool}
+pools = {}
+
+
+def pool(kind, workers):
+    key = kind, workers
+    if key not in pools:
+        pools[key] = KINDS[kind](int(workers))
+    return pools[key]
+
+
+def stream(kind, workers, tasks, window):
+    p, tasks, window = pool(kind, workers), int(tasks), int(window)
+    start = time.perf_counter()
+    flying = deque()
+    for x in range(tasks):
+        if len(flying) == window:
+            p.take(flying.popleft())
+        flying.append(p.submit(nothing, x))
+    while flying:
+        p.take(flying.popleft())
+    return time.perf_counter() - start
+
+
+def round_trip(kind, workers, count, pause_ms):
+    p, pause = pool(kind, workers), float(pause_ms) / 1000
+    times = []
+    for _ in range(int(count)):
+        if pause:
+            time.sleep(pause)
+        start = time.perf_counter()
+        p.take(p.submit(nothing, 7))
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def map_(kind, workers, count, chunksize):
+    p, items = pool(kind, workers), range(int(count))
+    start = time.perf_counter()
+    results = p.map(nothing, items, int(chunksize))
+    elapsed = time.perf_counter() - start
+    assert len(results) == len(items)
+    return elapsed
+
+
+def send(kind, size, count):
+    p, data = pool(kind, "1"), b"\x01" * int(size)
+    start = time.perf_counter()
+    for _ in range(int(count)):
+        assert p.take(p.submit(touch, data)) == len(data) // PAGE
+    return (time.perf_counter() - start) / int(count)
+
+
+def echo(kind, size, count):
+    p, data = pool(kind, "1"), b"\x01" * int(size)
+    start = time.perf_counter()
+    for _ in range(int(count)):
+        data = p.take(p.submit(nothing, data))
+    elapsed = (time.perf_counter() - start) / int(count)
+    assert len(data) == int(size)
+    return elapsed
+
+
+def cold(kind, method, workers, ballast_mib):
+    """A new pool, to its first result, while this process holds so much memory."""
+    ballast = b"\x01" * (int(ballast_mib) << 20)
+    start = time.perf_counter()
+    p = KINDS[kind](int(workers), method)
+    p.take(p.submit(nothing, 7))
+    elapsed = time.perf_counter() - start
+    p.close()
+    del ballast
+    return elapsed
+
+
+def replace(kind):
+    """From a task that kills its worker to the result of the next one. The executor is broken then: a new one is made."""
+    assert kind == "executor", "the task of a dead worker of multiprocessing.Pool never ends"
+    p = Executor(1)
+    p.take(p.submit(nothing, 7))
+    start = time.perf_counter()
+    try:
+        p.take(p.submit(die, 7))
+    except BrokenProcessPool:
+        pass
+    p.close()
+    p = Executor(1)
+    p.take(p.submit(nothing, 7))
+    elapsed = time.perf_counter() - start
+    p.close()
+    return elapsed
+
+
+def close():
+    while pools:
+        pools.popitem()[1].close()
+    return 0.0
+
+
+def version():
+    """Not seconds: 3.11 is 311."""
+    return float(sys.version_info.major * 100 + sys.version_info.minor)
+
+
+REQUESTS = {
+    "stream": stream,
+    "round_trip": round_trip,
+    "map": map_,
+    "send": send,
+    "echo": echo,
+    "cold": cold,
+    "replace": replace,
+    "close": close,
+    "version": version,
+}
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        request, *words = line.split()
+        print(REQUESTS[request](*words), flush=True)
+    close()
