@@ -25,9 +25,10 @@ thread_local! {
 /// before ours is called inside tasks too, since the error will not get anywhere.
 pub(crate) fn catch<T>(task: impl FnOnce() -> Result<T, TaskErrorKind>) -> Result<T, TaskErrorKind> {
     install_hook();
-    let outer = TASK.with(|task| task.replace(Some(None)));
+    // While a thread's storage is being destroyed there is none: then only the location is missing.
+    let outer = TASK.try_with(|task| task.replace(Some(None))).ok().flatten();
     let outcome = catch_unwind(AssertUnwindSafe(task));
-    let seen = TASK.with(|task| task.replace(outer)).flatten();
+    let seen = TASK.try_with(|task| task.replace(outer)).ok().flatten().flatten();
     outcome.unwrap_or_else(|payload| {
         let (location, backtrace) = seen.map_or((None, None), |seen| (seen.location, seen.backtrace));
         Err(TaskErrorKind::Panicked(Panic::caught(message_of(&*payload), location, backtrace, payload)))
@@ -37,7 +38,13 @@ pub(crate) fn catch<T>(task: impl FnOnce() -> Result<T, TaskErrorKind>) -> Resul
 /// Runs code of the user's that is no task (a callback, a destructor, an encoder); gives the panic's message.
 /// The panic hook prints as ever.
 pub(crate) fn contain<T>(f: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+    // Also where it is called from inside a task.
+    let outer = TASK.try_with(|task| task.replace(None));
+    let outcome = catch_unwind(AssertUnwindSafe(f));
+    if let Ok(outer @ Some(_)) = outer {
+        let _ = TASK.try_with(|task| task.replace(outer));
+    }
+    outcome.map_err(|payload| {
         let message = message_of(&*payload);
         // A payload whose destructor panics must not take the thread along either.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// Threads that may run at once, those asleep in a wait not counted.
-const MAX_ACTIVE: usize = 4;
+const MAX_ACTIVE: usize = 8;
 /// A thread without work ends after this time.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
@@ -36,45 +36,66 @@ struct State {
     blocked: usize,
 }
 
-fn service() -> &'static Arc<Service> {
-    static SERVICE: OnceLock<Arc<Service>> = OnceLock::new();
-    SERVICE.get_or_init(|| {
+fn callbacks() -> &'static Arc<Service> {
+    static CALLBACKS: OnceLock<Arc<Service>> = OnceLock::new();
+    CALLBACKS.get_or_init(Service::new)
+}
+
+/// What must not wait for anybody's callback.
+fn urgent() -> &'static Arc<Service> {
+    static URGENT: OnceLock<Arc<Service>> = OnceLock::new();
+    URGENT.get_or_init(Service::new)
+}
+
+/// Runs `job` soon, in a thread of the service. `of` is the pool that it concerns, for [`wait_for`].
+pub(crate) fn run(of: Option<PoolId>, job: Job) {
+    callbacks().run(of, job);
+}
+
+/// The same for the end of a task's time, which callbacks that block must not hold up.
+pub(crate) fn run_urgent(of: Option<PoolId>, job: Job) {
+    urgent().run(of, job);
+}
+
+/// Returns when no job of `pool` is queued or running. At once in a thread of the service.
+pub(crate) fn wait_for(pool: PoolId) {
+    let current = worker::current_pool();
+    if current != Some(callbacks().id) && current != Some(urgent().id) {
+        // What is urgent makes callbacks.
+        urgent().wait_for(pool);
+        callbacks().wait_for(pool);
+    }
+}
+
+impl Service {
+    fn new() -> Arc<Self> {
         Arc::new(Service {
             state: Mutex::new(State::default()),
             work: Condvar::new(),
             finished: Condvar::new(),
             id: PoolId::next(),
         })
-    })
-}
-
-/// Runs `job` soon, in a thread of the service. `of` is the pool that it concerns, for [`wait_for`].
-pub(crate) fn run(of: Option<PoolId>, job: Job) {
-    let service = service();
-    let mut state = service.state.lock();
-    state.queue.push_back((of, job));
-    service.staff(&mut state);
-    let nobody = state.threads == 0;
-    drop(state);
-    if nobody {
-        // No thread can be started at all: better in the wrong thread than never.
-        while service.run_one() {}
     }
-}
 
-/// Returns when no job of `pool` is queued or running. At once in a thread of the service.
-pub(crate) fn wait_for(pool: PoolId) {
-    let service = service();
-    if worker::current_pool() == Some(service.id) {
-        return;
+    fn run(self: &Arc<Self>, of: Option<PoolId>, job: Job) {
+        let mut state = self.state.lock();
+        state.queue.push_back((of, job));
+        self.staff(&mut state);
+        let nobody = state.threads == 0;
+        drop(state);
+        if nobody {
+            // No thread can be started at all: better in the wrong thread than never.
+            while self.run_one() {}
+        }
     }
-    let mut state = service.state.lock();
-    while state.running.contains(&Some(pool)) || state.queue.iter().any(|(of, _)| *of == Some(pool)) {
-        service.finished.wait(&mut state);
-    }
-}
 
-impl Service {
+    fn wait_for(&self, pool: PoolId) {
+        let mut state = self.state.lock();
+        while state.running.contains(&Some(pool)) || state.queue.iter().any(|(of, _)| *of == Some(pool)) {
+            self.finished.wait(&mut state);
+        }
+    }
+
     /// Sees to it that somebody will take what is queued.
     fn staff(self: &Arc<Self>, state: &mut State) {
         if state.idle >= state.queue.len() {

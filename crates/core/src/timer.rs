@@ -3,7 +3,7 @@
 //! One thread for the process, started with the first timeout. It holds no lock while it resolves a task and runs no code
 //! of the user's: callbacks, and the destructor of an argument that was never used, go to the callback service.
 
-use crate::cell::{Place, Ref};
+use crate::cell::{Place, Ref, state};
 use crate::error::{TaskError, TaskErrorKind};
 use crate::{TaskId, service};
 use parking_lot::{Condvar, Mutex};
@@ -45,7 +45,8 @@ pub(crate) fn schedule(task: &Ref, at: Instant, limit: Duration) {
         state.staff();
     }
     TIMER.sooner.notify_one();
-    if task.is_done() {
+    // Whoever resolves it forgets the timer when it begins to: it must not have missed this one.
+    if state::phase(task.state()) >= state::WRITING {
         forget(task);
     }
 }
@@ -98,11 +99,12 @@ fn expire(task: Ref, limit: Duration) {
     } else if !task.is_done() {
         let home = task.home();
         let job = move || {
-            // A worker process must not start it any more.
-            task.revoke();
-            // Somebody may have been faster: then the outcome stands.
-            let _ = task.fail(why, true, Place::Here);
+            // What has been started meanwhile fails too, and its late result is dropped; if somebody was faster, their
+            // outcome stands.
+            if !task.fail_unstarted(why.clone(), Place::Service) {
+                let _ = task.fail(why, true, Place::Service);
+            }
         };
-        service::run(home, Box::new(job));
+        service::run_urgent(home, Box::new(job));
     }
 }

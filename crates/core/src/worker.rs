@@ -5,7 +5,7 @@
 //! otherwise tells its pool that it is about to sleep, so that the pool can put a substitute in its place.
 
 use crate::PoolId;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
 
@@ -40,11 +40,15 @@ pub trait WorkerThread: fmt::Debug {
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<dyn WorkerThread>>> = const { RefCell::new(None) };
+    /// The pool of `CURRENT`. It has no destructor: at the end of the process, when `exit` has destroyed what has one, the
+    /// thread must still know that it is a pool's.
+    static POOL: Cell<Option<PoolId>> = const { Cell::new(None) };
 }
 
 /// Marks this thread as a worker until the guard is dropped; then the thread is what it was before.
 pub fn enter(worker: Arc<dyn WorkerThread>) -> Guard {
-    Guard { before: CURRENT.replace(Some(worker)) }
+    let pool = POOL.replace(Some(worker.pool()));
+    Guard { before: CURRENT.replace(Some(worker)), pool }
 }
 
 /// Ends what [`enter`] began.
@@ -52,10 +56,12 @@ pub fn enter(worker: Arc<dyn WorkerThread>) -> Guard {
 #[derive(Debug)]
 pub struct Guard {
     before: Option<Arc<dyn WorkerThread>>,
+    pool: Option<PoolId>,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        POOL.set(self.pool);
         let before = self.before.take();
         // The storage is gone when a thread ends: then there is nothing left to restore.
         let _ = CURRENT.try_with(|current| current.replace(before));
@@ -64,7 +70,7 @@ impl Drop for Guard {
 
 /// The pool whose worker this thread is.
 pub fn current_pool() -> Option<PoolId> {
-    CURRENT.try_with(|current| current.borrow().as_ref().map(|w| w.pool())).ok().flatten()
+    POOL.get()
 }
 
 /// Runs `wait`, which may sleep, and has the pool of this thread (if any) stand in for it meanwhile.

@@ -1,5 +1,6 @@
 //! Who wants to hear of a task's end.
 
+use crate::panics;
 use crate::sync::Thread;
 use crate::task::Remote;
 use crate::wait::CompletionSet;
@@ -23,7 +24,8 @@ impl Waiter {
     fn fire(self) {
         match self.wake {
             Wake::Thread(thread) => thread.unpark(),
-            Wake::Waker(waker) => waker.wake(),
+            // A waker is the code of somebody's runtime: its panic must not keep the others asleep.
+            Wake::Waker(waker) => drop(panics::contain(|| waker.wake())),
             Wake::Set(set) => set.completed(self.key),
         }
     }
@@ -55,28 +57,27 @@ impl Listeners {
         }
     }
 
-    /// Adds a waker under `key`, or replaces the one that is there.
-    pub(crate) fn set_waker(&mut self, key: usize, waker: &Waker) {
+    /// Adds a waker under `key`, or replaces the one that is there, which is given back: dropping it is not for under a lock.
+    #[must_use]
+    pub(crate) fn set_waker(&mut self, key: usize, waker: Waker) -> Option<Waker> {
         let known = self.first.iter_mut().chain(self.rare.iter_mut().flat_map(|rare| rare.waiters.iter_mut()));
         for waiter in known {
             if let Wake::Waker(old) = &mut waiter.wake
                 && waiter.key == key
             {
-                old.clone_from(waker);
-                return;
+                return Some(std::mem::replace(old, waker));
             }
         }
-        self.add_waiter(Waiter { key, wake: Wake::Waker(waker.clone()) });
+        self.add_waiter(Waiter { key, wake: Wake::Waker(waker) });
+        None
     }
 
-    /// Takes out the waiters for which `is` holds.
-    pub(crate) fn remove_waiters(&mut self, mut is: impl FnMut(&Waiter) -> bool) {
-        if self.first.as_ref().is_some_and(&mut is) {
-            self.first = None;
-        }
-        if let Some(rare) = &mut self.rare {
-            rare.waiters.retain(|waiter| !is(waiter));
-        }
+    /// Takes out the waiters for which `is` holds. To be dropped without the lock: wakers have destructors of their own.
+    #[must_use]
+    pub(crate) fn remove_waiters(&mut self, mut is: impl FnMut(&Waiter) -> bool) -> Waiters {
+        let first = self.first.take_if(|first| is(first));
+        let more = self.rare.as_mut().map_or_else(Vec::new, |rare| rare.waiters.extract_if(.., |w| is(w)).collect());
+        Waiters { first, more }
     }
 
     pub(crate) fn take_waiters(&mut self) -> Waiters {
@@ -97,6 +98,14 @@ impl Listeners {
 
     pub(crate) fn remote(&self) -> Option<Arc<dyn Remote>> {
         self.rare.as_ref()?.remote.clone()
+    }
+
+    pub(crate) fn has_remote(&self, remote: Option<&Arc<dyn Remote>>) -> bool {
+        match (self.rare.as_ref().and_then(|rare| rare.remote.as_ref()), remote) {
+            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
     }
 
     pub(crate) fn set_remote(&mut self, remote: Option<Arc<dyn Remote>>) -> Option<Arc<dyn Remote>> {

@@ -110,12 +110,15 @@ unsafe impl Sync for Ref {}
 
 impl Ref {
     /// Two references to a new cell: for the executor and for the future.
-    pub(crate) fn of_work<W: Work>(work: W, meta: Option<Box<Meta>>) -> (Ref, Ref) {
+    pub(crate) fn of_work<W: Work + Send>(work: W, meta: Option<Box<Meta>>) -> (Ref, Ref)
+    where
+        W::Out: Send,
+    {
         Self::pair(Some(work), meta)
     }
 
     /// Two references to a cell that somebody else will complete.
-    pub(crate) fn empty<T>() -> (Ref, Ref) {
+    pub(crate) fn empty<T: Send>() -> (Ref, Ref) {
         Self::pair::<NoWork<T>>(None, None)
     }
 
@@ -170,22 +173,30 @@ impl Ref {
 
     /// Gains the right to write the outcome. `flags` are those of the outcome to come. Drops work that nobody uses.
     fn begin_write(&self, also_running: bool, flags: u32) -> bool {
+        let before = self.swap_to_writing(also_running, flags);
+        before.inspect(|before| self.drop_unused_work(*before)).is_some()
+    }
+
+    /// Gives the state before, if it was one to write from.
+    fn swap_to_writing(&self, also_running: bool, flags: u32) -> Option<u32> {
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
             if !(phase(state) == PENDING || also_running && phase(state) == RUNNING) {
-                return false;
+                return None;
             }
             let writing = (state & !PHASE) | WRITING | flags;
             match self.state.compare_exchange_weak(state, writing, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => break,
+                Ok(_) => return Some(state),
                 Err(now) => state = now,
             }
         }
-        if phase(state) == PENDING && state & BUSY == 0 {
-            // SAFETY: nobody claimed the work and nobody borrows it, and with WRITING nobody can: it is ours.
+    }
+
+    fn drop_unused_work(&self, before: u32) {
+        if phase(before) == PENDING && before & BUSY == 0 {
+            // SAFETY: nobody had claimed the work and nobody borrows it, and with WRITING nobody can: it is ours.
             unsafe { (self.vtable.drop_work)(self.0) };
         }
-        true
     }
 
     /// Resolves with an error, from outside or as the executor. Gives the error back when somebody was faster.
@@ -194,11 +205,16 @@ impl Ref {
         if !self.begin_write(also_running, flags) {
             return Err(why);
         }
+        self.write_error(why, flags, place);
+        Ok(())
+    }
+
+    /// In WRITING, which the caller has won.
+    fn write_error(&self, why: TaskError, flags: u32, place: Place) {
         let why = why.of_task(|| self.info());
-        // SAFETY: the cell lives, and `begin_write` gave us the outcome alone.
+        // SAFETY: the cell lives, and in WRITING its winner has the outcome alone.
         unsafe { (self.vtable.store_error)(self.0, why) };
         self.publish(flags | READY, place);
-        Ok(())
     }
 
     /// Resolves with a value (or an error) of the cell's own type.
@@ -233,26 +249,31 @@ impl Ref {
 
     /// As `Future::cancel`: whether the task is cancelled now.
     pub(crate) fn cancel(&self, place: Place) -> bool {
+        self.fail_unstarted(TaskError::new(TaskErrorKind::Cancelled), place);
+        self.state.load(Ordering::Acquire) & CANCELLED != 0
+    }
+
+    /// Resolves with an error unless somebody has started the task, here or in a worker process.
+    pub(crate) fn fail_unstarted(&self, why: TaskError, place: Place) -> bool {
+        let flags = FAILED | if why.is_cancelled() { CANCELLED } else { 0 };
         loop {
-            let state = self.state.load(Ordering::Acquire);
-            if phase(state) != PENDING {
-                return state & CANCELLED != 0;
+            if phase(self.state.load(Ordering::Acquire)) != PENDING {
+                return false;
             }
             // Without the lock: revoking may resolve this very cell (a derived future cancels its source).
             let remote = self.listeners.lock().remote();
-            if let Some(remote) = remote
-                && !remote.try_revoke()
-            {
-                let now = self.listeners.lock().remote();
-                if now.is_some_and(|now| Arc::ptr_eq(&now, &remote)) {
-                    return self.state.load(Ordering::Acquire) & CANCELLED != 0;
-                }
-                // It was sent elsewhere meanwhile, or is back in the queue: ask again.
+            let revoked = remote.as_ref().is_none_or(|remote| remote.try_revoke());
+            // Under the lock, with which `set_remote` sends the task away: what was asked is still all there is to ask.
+            let listeners = self.listeners.lock();
+            if !listeners.has_remote(remote.as_ref()) {
                 continue;
             }
-            if self.fail(TaskError::new(TaskErrorKind::Cancelled), false, place).is_ok() {
-                return true;
-            }
+            let before = if revoked { self.swap_to_writing(false, flags) } else { None };
+            drop(listeners);
+            let Some(before) = before else { return false };
+            self.drop_unused_work(before);
+            self.write_error(why, flags, place);
+            return true;
         }
     }
 
@@ -306,6 +327,7 @@ impl Ref {
     fn finish(&self, place: Place) {
         // A callback may resolve another cell, whose callback resolves a third: a long chain must not fill the stack.
         let place = if Nested::too_deep() { Place::Service } else { place };
+        let home = self.home().or_else(Nested::home);
         loop {
             let (waiters, callbacks, remote) = {
                 let mut listeners = self.listeners.lock();
@@ -325,12 +347,12 @@ impl Ref {
             match callbacks {
                 None => {
                     let cell = self.clone();
-                    service::run(self.home(), Box::new(move || cell.finish(Place::Here)));
+                    service::run(home, Box::new(move || cell.finish(Place::Here)));
                     return;
                 }
                 Some(callbacks) if callbacks.is_empty() => return,
                 Some(callbacks) => {
-                    let _nested = Nested::begin();
+                    let _nested = Nested::begin(home);
                     for callback in callbacks {
                         // Its message has been printed by the panic hook; the others must still run.
                         let _ = panics::contain(|| callback(self.0.as_ptr().cast()));
@@ -418,14 +440,6 @@ impl Ref {
         drop(listeners);
         drop((before, after));
         pending
-    }
-
-    /// Keeps a worker process from starting the task, if it has not.
-    pub(crate) fn revoke(&self) {
-        let remote = self.listeners.lock().remote();
-        if let Some(remote) = remote {
-            remote.try_revoke();
-        }
     }
 
     pub(crate) fn clear_remote(&self) {
@@ -572,30 +586,37 @@ impl Ref {
     }
 }
 
-/// How many cells of a chain this thread is running callbacks of, each inside the one before.
-struct Nested;
+/// How many cells of a chain this thread is running callbacks of, each inside the one before, and whose the last is that
+/// has a home.
+struct Nested {
+    before: (u32, Option<PoolId>),
+}
 
 thread_local! {
-    static NESTED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    static NESTED: std::cell::Cell<(u32, Option<PoolId>)> = const { std::cell::Cell::new((0, None)) };
 }
 
 impl Nested {
     const LIMIT: u32 = 32;
 
-    fn begin() -> Nested {
-        // No storage while the thread ends: then nothing is counted.
-        let _ = NESTED.try_with(|nested| nested.set(nested.get() + 1));
-        Nested
+    fn begin(home: Option<PoolId>) -> Nested {
+        let before = NESTED.get();
+        NESTED.set((before.0 + 1, home));
+        Nested { before }
     }
 
     fn too_deep() -> bool {
-        NESTED.try_with(|nested| nested.get() >= Self::LIMIT).unwrap_or(false)
+        NESTED.get().0 >= Self::LIMIT
+    }
+
+    fn home() -> Option<PoolId> {
+        NESTED.get().1
     }
 }
 
 impl Drop for Nested {
     fn drop(&mut self) {
-        let _ = NESTED.try_with(|nested| nested.set(nested.get().saturating_sub(1)));
+        NESTED.set(self.before);
     }
 }
 

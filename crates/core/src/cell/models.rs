@@ -293,25 +293,12 @@ fn loom_late_callback_against_the_decoding_waiter() {
 
 #[test]
 fn loom_cancel_against_a_remote_start() {
-    /// The slot word of a worker: 0 queued, 1 started, 2 revoked.
-    struct SlotWord(AtomicUsize);
-
-    impl crate::task::Remote for SlotWord {
-        fn try_revoke(&self) -> bool {
-            self.0.compare_exchange(0, 2, Ordering::AcqRel, Ordering::Acquire).is_ok()
-        }
-
-        fn started(&self) -> bool {
-            self.0.load(Ordering::Acquire) == 1
-        }
-    }
-
     loom::model(|| {
         let (task, future) = Ref::of_work(Remote, None);
         let word = std::sync::Arc::new(SlotWord(AtomicUsize::new(0)));
         assert!(task.set_remote(word.clone()));
         let worker = thread::spawn(move || {
-            let started = word.0.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire).is_ok();
+            let started = word.start();
             if started {
                 task.complete(reply(4));
             }
@@ -321,6 +308,59 @@ fn loom_cancel_against_a_remote_start() {
         let started = worker.join().unwrap();
         assert_ne!(cancelled, started);
         assert_eq!(result(&future).is_ok(), started);
+    });
+}
+
+/// The slot word of a worker: 0 queued, 1 started, 2 revoked.
+struct SlotWord(AtomicUsize);
+
+impl SlotWord {
+    fn start(&self) -> bool {
+        self.0.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+impl crate::task::Remote for SlotWord {
+    fn try_revoke(&self) -> bool {
+        self.0.compare_exchange(0, 2, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    fn started(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 1
+    }
+}
+
+#[test]
+fn loom_cancel_against_sending_away() {
+    loom::model(|| {
+        let (task, future) = Ref::of_work(Remote, None);
+        let sender = thread::spawn(move || {
+            let word = std::sync::Arc::new(SlotWord(AtomicUsize::new(0)));
+            let started = task.set_remote(word.clone()) && word.start();
+            if started {
+                task.complete(reply(4));
+            }
+            started
+        });
+        let cancelled = future.cancel(Place::Here);
+        let started = sender.join().unwrap();
+        assert_ne!(cancelled, started);
+        assert_eq!(result(&future).is_ok(), started);
+    });
+}
+
+#[test]
+fn loom_who_is_told_of_a_cancellation_sees_it() {
+    loom::model(|| {
+        let (promise, future) = empty();
+        let future = Arc::new(future);
+        let other = {
+            let future = future.clone();
+            thread::spawn(move || assert!(future.cancel(Place::Here) && future.is_cancelled() && future.is_done()))
+        };
+        assert!(future.cancel(Place::Here) && future.is_cancelled() && future.is_done());
+        assert!(!promise.claim() && promise.is_cancelled());
+        other.join().unwrap();
     });
 }
 

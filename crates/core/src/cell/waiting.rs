@@ -4,6 +4,7 @@ use super::state::*;
 use super::{Ref, Wake, Waiter};
 use crate::sync::{Ordering, current, park_until, yield_now};
 use crate::worker;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -42,7 +43,7 @@ impl Ref {
             return true;
         }
         if deadline.is_none() && self.home().is_some() && self.home() == worker::current_pool() {
-            self.run();
+            self.run_in_place();
         }
         for _ in 0..LOOKS {
             if self.is_there(until) {
@@ -51,6 +52,18 @@ impl Ref {
             yield_now();
         }
         worker::blocking(|| self.sleep_until(until, deadline))
+    }
+
+    /// Runs it here if nobody has started it. A task that waits for a task that waits for a task must not fill the stack:
+    /// from some depth on the pool's substitutes run them.
+    fn run_in_place(&self) {
+        const DEEPEST: u32 = 64;
+        thread_local!(static DEPTH: Cell<u32> = const { Cell::new(0) });
+        if DEPTH.get() < DEEPEST {
+            DEPTH.set(DEPTH.get() + 1);
+            self.run();
+            DEPTH.set(DEPTH.get() - 1);
+        }
     }
 
     /// Whether it is that far, after decoding it if that is all that is missing.
@@ -66,19 +79,25 @@ impl Ref {
         let key = &raw const marker as usize;
         loop {
             // Waking takes an entry out, whatever the sleeper waits for; so it is put in anew each time.
-            {
+            let mine = |waiter: &Waiter| waiter.key == key && matches!(waiter.wake, Wake::Thread(_));
+            let me = current();
+            let old = {
                 let mut listeners = self.listeners.lock();
-                listeners.remove_waiters(|waiter| waiter.key == key && matches!(waiter.wake, Wake::Thread(_)));
-                listeners.add_waiter(Waiter { key, wake: Wake::Thread(current()) });
-            }
-            self.state.fetch_or(LISTENED, Ordering::AcqRel);
-            if !self.is_there(until) && deadline.is_none_or(|at| Instant::now() < at) {
+                let old = listeners.remove_waiters(mine);
+                listeners.add_waiter(Waiter { key, wake: Wake::Thread(me) });
+                old
+            };
+            drop(old);
+            let state = self.state.fetch_or(LISTENED, Ordering::AcqRel);
+            // Only a look: decoding is the user's code, which may use up the wake-up of a parked thread.
+            let may_park = !until.is_met(state) && phase(state) != ENCODED;
+            if may_park && deadline.is_none_or(|at| Instant::now() < at) {
                 park_until(deadline);
             }
             let there = self.is_there(until);
             if there || deadline.is_some_and(|at| Instant::now() >= at) {
-                let mut listeners = self.listeners.lock();
-                listeners.remove_waiters(|waiter| waiter.key == key && matches!(waiter.wake, Wake::Thread(_)));
+                let old = self.listeners.lock().remove_waiters(mine);
+                drop(old);
                 return there;
             }
         }
@@ -89,11 +108,12 @@ impl Ref {
         if self.is_there(until) {
             return Poll::Ready(());
         }
-        self.listeners.lock().set_waker(key, cx.waker());
+        let waker = cx.waker().clone();
+        let old = self.listeners.lock().set_waker(key, waker);
+        drop(old);
         self.state.fetch_or(LISTENED, Ordering::AcqRel);
         if self.is_there(until) {
-            let mut listeners = self.listeners.lock();
-            listeners.remove_waiters(|waiter| waiter.key == key && matches!(waiter.wake, Wake::Waker(_)));
+            self.forget_waker(key);
             return Poll::Ready(());
         }
         Poll::Pending
@@ -107,24 +127,27 @@ impl Ref {
         let mut listeners = self.listeners.lock();
         listeners.add_waiter(Waiter { key, wake: Wake::Set(set.clone()) });
         let state = self.state.fetch_or(LISTENED, Ordering::AcqRel);
-        if is_done(state) {
-            listeners.remove_waiters(|waiter| is_of(waiter, set, key));
-            return true;
-        }
-        false
+        let done = is_done(state);
+        let old = done.then(|| listeners.remove_waiters(|waiter| is_of(waiter, set, key)));
+        drop(listeners);
+        drop(old);
+        done
     }
 
     /// Undoes `join_set`.
     pub(crate) fn leave_set(&self, set: &Arc<crate::wait::CompletionSet>, key: usize) {
         if !self.is_done() {
-            self.listeners.lock().remove_waiters(|waiter| is_of(waiter, set, key));
+            let old = self.listeners.lock().remove_waiters(|waiter| is_of(waiter, set, key));
+            drop(old);
         }
     }
 
     /// A poller that goes away takes its waker along.
     pub(crate) fn forget_waker(&self, key: usize) {
         if self.state() & LISTENED != 0 {
-            self.listeners.lock().remove_waiters(|waiter| waiter.key == key && matches!(waiter.wake, Wake::Waker(_)));
+            let mine = |waiter: &Waiter| waiter.key == key && matches!(waiter.wake, Wake::Waker(_));
+            let old = self.listeners.lock().remove_waiters(mine);
+            drop(old);
         }
     }
 }

@@ -68,8 +68,4 @@ impl<A> fmt::Display for TrySubmitError<A> {
     }
 }
 
-impl<A> Error for TrySubmitError<A> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.why)
-    }
-}
+impl<A> Error for TrySubmitError<A> {}

@@ -22,9 +22,12 @@ impl<T: Send + 'static> Future<T> {
     /// ```
     pub fn map<U: Send + 'static>(self, f: impl FnOnce(T) -> U + Send + 'static) -> Future<U> {
         derive(self, move |value, promise| {
-            let outcome = value.and_then(|value| panics::catch(|| Ok(f(value))).map_err(TaskError::new));
-            // Cancelled meanwhile: then nobody wants it.
-            let _ = promise.set(outcome);
+            // Not if it was cancelled meanwhile: then nobody wants it.
+            if promise.cell().claim() {
+                let outcome = value.and_then(|value| panics::catch(|| Ok(f(value))).map_err(TaskError::new));
+                // It can have timed out, no more.
+                let _ = promise.set(outcome);
+            }
         })
     }
 

@@ -13,6 +13,7 @@ use crate::error::TaskError;
 use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -51,7 +52,10 @@ impl<T> Future<T> {
     }
 
     pub(crate) fn into_cell(self) -> Ref {
-        self.cell
+        let future = ManuallyDrop::new(self);
+        future.cell.forget_waker(0);
+        // SAFETY: `future` is not dropped, so the reference is moved out once.
+        unsafe { std::ptr::read(&raw const future.cell) }
     }
 
     pub(crate) fn is_of(&self, cell: &Ref) -> bool {
@@ -67,7 +71,7 @@ impl<T> Future<T> {
     /// ```
     pub fn ready(outcome: Result<T, TaskError>) -> Self
     where
-        T: Send,
+        T: Send + 'static,
     {
         let (promise, future) = Ref::empty::<T>();
         // SAFETY: the cell was made with `T`.
@@ -200,7 +204,7 @@ impl<T> Future<T> {
 
     /// A handle that can be cloned and gives references to the value.
     pub fn shared(self) -> SharedFuture<T> {
-        SharedFuture::new(self.cell)
+        SharedFuture::new(self.into_cell())
     }
 
     /// Cancels the task when the handle is dropped.
@@ -232,6 +236,14 @@ impl<T> std::future::Future for Future<T> {
             Poll::Ready(()) => Poll::Ready(unsafe { self.cell.take() }),
             Poll::Pending => Poll::Pending,
         }
+    }
+}
+
+/// Also tells the compiler that a `T` may be dropped here.
+impl<T> Drop for Future<T> {
+    fn drop(&mut self) {
+        // An async task that gave up must not be kept by its waker.
+        self.cell.forget_waker(0);
     }
 }
 

@@ -20,10 +20,11 @@ use std::marker::PhantomData;
 /// ```
 pub struct Promise<T> {
     cell: Ref,
-    value: PhantomData<fn(T)>,
+    /// Invariant: it may be the last owner of a `T`.
+    value: PhantomData<fn(T) -> T>,
 }
 
-impl<T: Send> Promise<T> {
+impl<T: Send + 'static> Promise<T> {
     /// A promise and its future.
     pub fn pair() -> (Promise<T>, Future<T>) {
         let (promise, future) = Ref::empty::<T>();

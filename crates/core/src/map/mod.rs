@@ -29,7 +29,10 @@ where
     F: Function,
     I: Iterator<Item = F::Args>,
 {
-    let mut sizes = ChunkSizes::new(options.chunksize, executor.num_workers(), &items);
+    // A limit of time holds for a whole chunk, so without a choice a chunk is one item then.
+    let limited = options.meta.timeout.is_some() || options.meta.deadline.is_some();
+    let chosen = options.chunksize.or(limited.then_some(1));
+    let mut sizes = ChunkSizes::new(chosen, executor.num_workers(), &items);
     let mut items = items.fuse();
     // Dropped, and with it cancelled, when the input panics.
     let mut map = Map::new();
@@ -39,16 +42,16 @@ where
     map
 }
 
-/// Chunks when nobody chose: small enough that all workers have several, at most `LARGEST`; beginning small when the number
-/// of items is not known.
+/// How many items travel together when nobody chose: few at first, so that the first results come soon, then so many that
+/// each worker has several chunks, and never more than `LARGEST`.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct ChunkSizes {
     size: usize,
+    largest: usize,
     /// How many chunks of this size are left before the size is doubled.
     left: usize,
     round: usize,
-    grows: bool,
 }
 
 const CHUNKS_PER_WORKER: usize = 8;
@@ -56,44 +59,45 @@ const LARGEST: usize = 1024;
 
 impl ChunkSizes {
     pub fn new<I: Iterator>(chosen: Option<usize>, workers: usize, items: &I) -> Self {
-        let round = workers.saturating_mul(CHUNKS_PER_WORKER).max(1);
-        let known = match items.size_hint() {
-            (lower, Some(upper)) if lower == upper => Some(lower.div_ceil(round).clamp(1, LARGEST)),
-            _ => None,
+        let chunks = workers.saturating_mul(CHUNKS_PER_WORKER).max(1);
+        let largest = match (chosen, items.size_hint()) {
+            (Some(size), _) => size,
+            (None, (lower, Some(upper))) if lower == upper => lower.div_ceil(chunks).clamp(1, LARGEST),
+            (None, _) => LARGEST,
         };
-        let size = chosen.or(known);
-        ChunkSizes { size: size.unwrap_or(1), left: round, round, grows: size.is_none() }
+        let size = if chosen.is_some() { largest } else { 1 };
+        ChunkSizes { size, largest, left: workers, round: workers.max(1) }
     }
 
     pub fn next_size(&mut self) -> usize {
-        if self.grows {
-            if self.left == 0 {
-                self.size = (self.size * 2).min(LARGEST);
-                self.left = self.round;
-            }
-            self.left -= 1;
+        if self.left == 0 && self.size < self.largest {
+            self.size = (self.size * 2).min(self.largest);
+            self.left = self.round;
         }
+        self.left = self.left.saturating_sub(1);
         self.size
     }
 }
-
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn sizes<I: Iterator>(chosen: Option<usize>, workers: usize, items: I, count: usize) -> Vec<usize> {
+        let mut sizes = ChunkSizes::new(chosen, workers, &items);
+        (0..count).map(|_| sizes.next_size()).collect()
+    }
+
     #[test]
     fn chunks_leave_several_for_each_worker() {
-        assert_eq!(ChunkSizes::new(None, 2, &(0..10)).next_size(), 1);
-        assert_eq!(ChunkSizes::new(None, 2, &(0..1000)).next_size(), 63);
-        assert_eq!(ChunkSizes::new(None, 2, &(0..10_000_000)).next_size(), LARGEST);
-        assert_eq!(ChunkSizes::new(Some(7), 2, &(0..10)).next_size(), 7);
+        assert_eq!(sizes(None, 2, 0..10, 4), [1; 4]);
+        assert_eq!(sizes(None, 1, 0..40, 5), [1, 2, 4, 5, 5]);
+        assert_eq!(sizes(None, 2, 0..10_000_000, 1000).last(), Some(&LARGEST));
+        assert_eq!(sizes(Some(7), 2, 0..10, 2), [7, 7]);
     }
 
     #[test]
     fn chunks_of_unknown_input_grow() {
-        let mut sizes = ChunkSizes::new(None, 1, &(0..).filter(|x| x % 2 == 0));
-        let sizes: Vec<_> = (0..17).map(|_| sizes.next_size()).collect();
-        assert_eq!((sizes[7], sizes[8], sizes[16]), (1, 2, 4));
+        assert_eq!(sizes(None, 2, (0..).filter(|x| x % 2 == 0), 6), [1, 1, 2, 2, 4, 4]);
     }
 }

@@ -1,7 +1,7 @@
 //! One submission of a batch: an item, or a chunk of items.
 
 use super::Options;
-use crate::error::{CodecError, CodecStep, TaskError, TaskErrorKind};
+use crate::error::{CodecError, CodecStep, TaskError, TaskErrorKind, TaskInfo};
 use crate::executor::{Executor, hand_over};
 use crate::future::Future;
 use crate::task::{Chunk, Function, Meta, One, pair};
@@ -16,7 +16,8 @@ pub(crate) enum Piece<R> {
 pub(crate) enum Results<R> {
     None,
     One(Result<R, TaskError>),
-    Many(std::vec::IntoIter<Result<R, TaskError>>),
+    /// The items of a chunk, and the task that it was.
+    Many(std::vec::IntoIter<Result<R, TaskError>>, TaskInfo),
     /// The same error for so many items.
     Failed(usize, TaskError),
 }
@@ -66,15 +67,18 @@ impl<R: Send> Piece<R> {
     pub(crate) fn results(self) -> Results<R> {
         match self {
             Piece::One(future) => Results::One(future.result()),
-            Piece::Many(count, future) => match future.result() {
-                Ok(mut results) => {
-                    results.truncate(count);
-                    // A worker answers every item; should its answer be cut short, the rest are errors, not silence.
-                    results.resize_with(count, || Err(TaskError::new(cut_short::<R>())));
-                    Results::Many(results.into_iter())
+            Piece::Many(count, future) => {
+                let task = future.cell().info();
+                match future.result() {
+                    Ok(mut results) => {
+                        results.truncate(count);
+                        // A worker answers every item; should its answer be cut short, the rest are errors, not silence.
+                        results.resize_with(count, || Err(TaskError::new(cut_short::<R>())));
+                        Results::Many(results.into_iter(), task)
+                    }
+                    Err(error) => Results::Failed(count, error),
                 }
-                Err(error) => Results::Failed(count, error),
-            },
+            }
         }
     }
 }
@@ -109,7 +113,9 @@ impl<R> Iterator for Results<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
-            Results::Many(results) => results.next(),
+            Results::Many(results, task) => {
+                results.next().map(|result| result.map_err(|error| error.of_task(|| task.clone())))
+            }
             Results::Failed(0, _) | Results::None => None,
             Results::Failed(left, error) => {
                 *left -= 1;

@@ -25,8 +25,8 @@ use std::time::Duration;
 
 /// A task on its way through an executor: the executor's half of a [`Future`].
 ///
-/// For authors of executors. Every task is consumed by exactly one of [`run`](Self::run), [`complete`](Self::complete),
-/// [`fail`](Self::fail) and [`cancel`](Self::cancel); one that is dropped resolves its future as abandoned.
+/// For authors of executors. Every task is consumed by exactly one of [`run`](Self::run), [`complete`](Self::complete) and
+/// [`fail`](Self::fail); one that is dropped before it is resolved resolves its future as abandoned.
 ///
 /// ```
 /// use concurrent_futures_core::{Executor, ExecutorExt, Handle, Refusal, Shutdown, Task};
@@ -77,7 +77,10 @@ pub trait Remote: Send + Sync {
 }
 
 /// Makes a task and its future.
-pub(crate) fn pair<W: Work>(work: W, meta: Option<Box<Meta>>) -> (Task, Future<W::Out>) {
+pub(crate) fn pair<W: Work + Send>(work: W, meta: Option<Box<Meta>>) -> (Task, Future<W::Out>)
+where
+    W::Out: Send,
+{
     let (task, future) = Ref::of_work(work, meta);
     // SAFETY: `W::Out` is the type of the cell's outcome, and this is its only by-move owner.
     (Task(task), unsafe { Future::from_ref(future) })
@@ -122,7 +125,7 @@ impl Task {
     }
 
     /// Cancels it, unless it has started; whether it is cancelled now. Callbacks run here.
-    pub fn cancel(self) -> bool {
+    pub fn cancel(&self) -> bool {
         self.0.cancel(Place::Here)
     }
 

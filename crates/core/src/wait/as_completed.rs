@@ -105,11 +105,13 @@ impl<F: Waitable> AsCompleted<F> {
 
     /// The next, if one is done before `at`.
     fn next_until(&mut self, at: Instant) -> Option<F> {
-        if self.items.is_empty() {
-            return None;
+        while !self.items.is_empty() {
+            let key = self.set.next(Some(at))?;
+            if let Some(item) = self.items.remove(&key) {
+                return Some(item);
+            }
         }
-        let key = self.set.next(Some(at))?;
-        self.items.remove(&key)
+        None
     }
 
     /// What is left, done or not.
@@ -171,6 +173,14 @@ pub struct AsCompletedTimeout<F: Waitable> {
     inner: AsCompleted<F>,
     until: Option<Instant>,
     of: usize,
+}
+
+impl<F: Waitable> AsCompletedTimeout<F> {
+    /// One more to wait for, until the same end.
+    pub fn push(&mut self, future: F) {
+        self.of += 1;
+        self.inner.push(future);
+    }
 }
 
 impl<F: Waitable> Iterator for AsCompletedTimeout<F> {

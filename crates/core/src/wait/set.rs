@@ -1,7 +1,7 @@
 //! Which of many futures are done: each tells the set once, at a cost that does not depend on how many there are.
 
 use crate::sync::{Mutex, Thread, current, park_until};
-use crate::worker;
+use crate::{panics, worker};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -36,7 +36,8 @@ impl CompletionSet {
             thread.unpark();
         }
         if let Some(waker) = waker {
-            waker.wake();
+            // The runtime's code: its panic is not that of whoever completes a task.
+            let _ = panics::contain(|| waker.wake());
         }
     }
 
@@ -70,11 +71,15 @@ impl CompletionSet {
     }
 
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<usize> {
+        let waker = cx.waker().clone();
         let mut state = self.state.lock();
         match state.done.pop_front() {
             Some(key) => Poll::Ready(key),
             None => {
-                state.waker = Some(cx.waker().clone());
+                let old = state.waker.replace(waker);
+                // Its destructor is the runtime's.
+                drop(state);
+                drop(old);
                 Poll::Pending
             }
         }

@@ -131,10 +131,10 @@ fn a_failure_keeps_its_chain_of_sources() {
     for error in [&here, &there] {
         assert!(error.is_failed());
         assert!(error.to_string().ends_with("failed: the port is wrong"), "{error}");
+        // What the message says already is not said again by the sources.
         let source = error.source().unwrap();
-        assert_eq!(source.to_string(), "the port is wrong");
-        assert_eq!(source.source().unwrap().to_string(), "invalid digit found in string");
-        assert!(source.source().unwrap().source().is_none());
+        assert_eq!(source.to_string(), "invalid digit found in string");
+        assert!(source.source().is_none());
         assert!(error.failure().unwrap().type_name().ends_with("Outer"));
     }
     assert!(here.failure().unwrap().downcast_ref::<Outer>().is_some());
@@ -187,8 +187,8 @@ fn what_cannot_travel_says_which_side_and_type() {
         let codec = error.codec().unwrap_or_else(|| panic!("{error}"));
         assert_eq!(codec.step(), step);
         assert!(codec.type_name().ends_with("Picky"), "{error}");
-        assert!(codec.message().contains(words), "{error}");
-        assert!(error.source().is_some());
+        assert!(codec.message().contains(words) && error.to_string().contains(words), "{error}");
+        assert!(error.source().is_none());
     }
 }
 
@@ -226,9 +226,9 @@ fn a_refusal_says_what_to_do() {
     ex.shutdown(Shutdown::WAIT);
     let error = error_of(ex.submit(|x: u8| x, 1));
     assert!(error.to_string().ends_with("was refused: the executor has been shut down; make a new one"), "{error}");
-    assert_eq!(error.source().unwrap().to_string(), Refusal::ShutDown.to_string());
+    assert!(error.source().is_none());
     let tried = ex.try_submit(|x: u8| x, 1).unwrap_err();
-    assert!(tried.source().is_some() && tried.to_string().contains("shut down"));
+    assert!(tried.source().is_none() && tried.to_string().contains("shut down"));
     for refusal in [Refusal::Broken("no disk".into()), Refusal::Full, Refusal::Unsupported("fly".into())] {
         assert!(!refusal.to_string().is_empty());
     }

@@ -1,7 +1,7 @@
 //! What a future says in each of its states, and waiting for it.
 
 use crate::manual::Manual;
-use concurrent_futures_core::{ExecutorExt, Future, Promise, SerialExecutor, TimedOut};
+use concurrent_futures_core::{ExecutorExt, Future, Promise, ReturnWhen, SerialExecutor, TimedOut, wait};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -209,6 +209,30 @@ fn all_who_wait_wake_when_it_is_cancelled() {
         assert!(waiters.into_iter().all(|waiter| waiter.join().unwrap()));
     });
     assert!(future.result().unwrap_err().is_cancelled());
+}
+
+#[test]
+fn a_wake_up_without_reason_does_not_end_a_wait() {
+    let waits: [fn(&Future<u8>); 4] = [
+        |future| future.wait(),
+        |future| assert!(future.wait_timeout(Duration::from_secs(60))),
+        |future| assert!(future.exception().is_none()),
+        |future| assert_eq!(wait([future], None, ReturnWhen::AllCompleted).0.len(), 1),
+    ];
+    for wait in waits {
+        let (promise, future) = Promise::pair();
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                wait(&future);
+                assert!(future.done());
+            });
+            for _ in 0..100 {
+                waiter.thread().unpark();
+                thread::yield_now();
+            }
+            promise.set_result(1).unwrap();
+        });
+    }
 }
 
 #[test]
