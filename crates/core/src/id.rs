@@ -86,9 +86,8 @@ mod tests {
 
     #[test]
     fn ids_are_unique_across_threads() {
-        let threads: Vec<_> = (0..4)
-            .map(|_| std::thread::spawn(|| (0..3000).map(|_| TaskId::next()).collect::<Vec<_>>()))
-            .collect();
+        let threads: Vec<_> =
+            (0..4).map(|_| std::thread::spawn(|| (0..3000).map(|_| TaskId::next()).collect::<Vec<_>>())).collect();
         let ids: Vec<_> = threads.into_iter().flat_map(|t| t.join().unwrap()).collect();
         assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 12_000);
     }

@@ -154,7 +154,7 @@ fn a_death_half_way_through_a_large_result_is_noticed() {
         let mark = place.path(&format!("about-to-return-{round}"));
         let future = pool.submit(
             |mark: PathBuf| {
-                let bytes = serde_bytes::ByteBuf::from(vec![1; 256 << 20]);
+                let bytes = serde_bytes::ByteBuf::from(vec![1; 64 << 20]);
                 std::fs::write(mark.with_extension("tmp"), std::process::id().to_string()).unwrap();
                 std::fs::rename(mark.with_extension("tmp"), mark).unwrap();
                 bytes
@@ -166,7 +166,7 @@ fn a_death_half_way_through_a_large_result_is_noticed() {
         std::thread::sleep(std::time::Duration::from_millis(5 * round));
         kill(worker);
         match outcome(future) {
-            Ok(bytes) => assert_eq!(bytes.len(), 256 << 20),
+            Ok(bytes) => assert_eq!(bytes.len(), 64 << 20),
             Err(error) => assert_eq!(error.death().unwrap().pid(), worker, "{error}"),
         }
         is_sound(&pool);

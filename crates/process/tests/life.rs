@@ -60,6 +60,31 @@ fn a_failing_initializer_breaks_the_pool_and_says_why() {
 }
 
 #[test]
+fn dropping_a_broken_pool_waits_until_nothing_is_left() {
+    let pool = ProcessPoolExecutor::builder().max_workers(2).initializer(|()| Err::<(), _>("no"), ()).build().unwrap();
+    assert!(outcome(pool.submit(pid, ())).unwrap_err().is_refused());
+    let handle = pool.handle();
+    in_time("drop", move || drop(pool));
+    assert_eq!(handle.stats().workers, 0);
+}
+
+#[test]
+fn a_pool_in_a_task_of_a_pool_works_and_ends_with_it() {
+    let pool = pool(1);
+    let nested = |n: u64| {
+        let pool = ProcessPoolExecutor::new(2).unwrap();
+        let sum: u64 = pool.map(|x: u64| x * x, 0..n).map(|square| square.unwrap()).sum();
+        (sum, pool.worker_pids())
+    };
+    let (sum, inner) = outcome(pool.submit(nested, 100)).unwrap();
+    assert_eq!(sum, 328_350);
+    assert!(!inner.is_empty());
+    for pid in inner {
+        assert!(is_gone(pid), "process {pid}");
+    }
+}
+
+#[test]
 fn running_tasks_finish_when_a_later_initializer_fails() {
     let place = Place::new();
     let mut gate = place.gate("gate");

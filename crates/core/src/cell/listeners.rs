@@ -81,7 +81,10 @@ impl Listeners {
     }
 
     pub(crate) fn take_waiters(&mut self) -> Waiters {
-        Waiters { first: self.first.take(), more: self.rare.as_mut().map_or_else(Vec::new, |r| std::mem::take(&mut r.waiters)) }
+        Waiters {
+            first: self.first.take(),
+            more: self.rare.as_mut().map_or_else(Vec::new, |r| std::mem::take(&mut r.waiters)),
+        }
     }
 
     pub(crate) fn add_callback(&mut self, callback: Callback) {

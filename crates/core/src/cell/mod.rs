@@ -6,7 +6,7 @@ mod models;
 pub(crate) mod state;
 mod waiting;
 
-pub(crate) use listeners::{Callback, Wake, Waiter};
+pub(crate) use listeners::{Callback, Waiter, Wake};
 pub(crate) use waiting::Until;
 
 use crate::error::{TaskError, TaskErrorKind, TaskInfo};
@@ -221,7 +221,11 @@ impl Ref {
     ///
     /// # Safety
     /// `T` is the type of the cell's outcome.
-    pub(crate) unsafe fn set<T>(&self, outcome: Result<T, TaskError>, place: Place) -> Result<(), Result<T, TaskError>> {
+    pub(crate) unsafe fn set<T>(
+        &self,
+        outcome: Result<T, TaskError>,
+        place: Place,
+    ) -> Result<(), Result<T, TaskError>> {
         let flags = if outcome.is_err() { FAILED } else { 0 };
         if !self.begin_write(true, flags) {
             return Err(outcome);

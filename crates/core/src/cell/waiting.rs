@@ -1,7 +1,7 @@
 //! Sleeping until a cell is far enough.
 
 use super::state::*;
-use super::{Ref, Wake, Waiter};
+use super::{Ref, Waiter, Wake};
 use crate::sync::{Ordering, current, park_until, yield_now};
 use crate::worker;
 use std::cell::Cell;

@@ -248,8 +248,8 @@ mod tests {
 
     #[test]
     fn says_which_task_what_happened_and_what_to_do() {
-        let error = TaskError::from(Refusal::ShutDown)
-            .of_task(|| TaskInfo { id: TaskId::next(), name: Some("render".into()) });
+        let error =
+            TaskError::from(Refusal::ShutDown).of_task(|| TaskInfo { id: TaskId::next(), name: Some("render".into()) });
         let text = error.to_string();
         assert!(text.starts_with("task `render` was refused"), "{text}");
         assert!(text.contains("shut down"), "{text}");

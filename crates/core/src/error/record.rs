@@ -8,9 +8,20 @@ use std::fmt;
 /// What a worker reports instead of a value.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum ErrorRecord {
-    Panicked { message: String, location: Option<String>, backtrace: String },
-    Failed { type_name: String, chain: Vec<String> },
-    Codec { step: CodecStep, type_name: String, message: String },
+    Panicked {
+        message: String,
+        location: Option<String>,
+        backtrace: String,
+    },
+    Failed {
+        type_name: String,
+        chain: Vec<String>,
+    },
+    Codec {
+        step: CodecStep,
+        type_name: String,
+        message: String,
+    },
     /// Anything else, in words.
     Other(String),
 }

@@ -179,7 +179,11 @@ pub trait ExecutorExt: Executor {
     /// let futures = SerialExecutor::new().submit_all(|x: u32| x + 1, 0..3);
     /// assert_eq!(futures.len(), 3);
     /// ```
-    fn submit_all<A: Portable, R: Portable, I: IntoIterator<Item = A>>(&self, f: fn(A) -> R, items: I) -> Vec<Future<R>> {
+    fn submit_all<A: Portable, R: Portable, I: IntoIterator<Item = A>>(
+        &self,
+        f: fn(A) -> R,
+        items: I,
+    ) -> Vec<Future<R>> {
         items.into_iter().map(|args| self.submit(f, args)).collect()
     }
 

@@ -42,8 +42,7 @@ where
 {
     pub(crate) fn new(executor: &'a E, f: fn(I::Item) -> R, items: I, options: Options, buffer: usize) -> Self {
         let (current, pieces) = (Results::None, VecDeque::new());
-        let mut map =
-            BufferedMap { executor, f, items: items.fuse(), options, current, pieces, cancel: Piece::cancel };
+        let mut map = BufferedMap { executor, f, items: items.fuse(), options, current, pieces, cancel: Piece::cancel };
         while map.pieces.len() < buffer && map.submit_next() {}
         map
     }

@@ -2,10 +2,10 @@
 
 use super::context::ContextHandle;
 use super::function::Function;
-use super::serve::{Entry, Reply, Served, Status, Trampoline, serve_chunk, serve_one};
+use super::serve::{Entry, Reply, Served, Status, Trampoline, encode_error, serve_chunk, serve_one};
 use super::{Call, Task, pair};
 use crate::cell::Work;
-use crate::error::{CodecError, CodecStep, ErrorRecord, Panic, TaskError, TaskErrorKind};
+use crate::error::{CodecError, CodecStep, Panic, TaskError, TaskErrorKind};
 use crate::future::Future;
 use crate::{codec, panics};
 
@@ -73,9 +73,7 @@ impl<F: Function> Work for Chunk<F> {
                 Err(failure) => {
                     known += failure.known_handles();
                     // The item's own error goes along and comes back in its place.
-                    let record = ErrorRecord::of(&argument_error::<F>(failure.message()));
-                    let encoded = codec::encode(&record, out).is_ok();
-                    debug_assert!(encoded, "plain words always encode");
+                    encode_error(&argument_error::<F>(failure.message()), out);
                     Served { status: Status::Error, handles: failure.handles() }
                 }
             })
@@ -156,7 +154,11 @@ fn entry<F: Function>(trampoline: Trampoline, function: F) -> Entry {
 
 fn decode_result<F: Function>(bytes: &[u8]) -> Result<F::Out, TaskErrorKind> {
     codec::decode(bytes).map_err(|failure| {
-        TaskErrorKind::Codec(CodecError::new(CodecStep::DecodeResult, std::any::type_name::<F::Out>(), failure.message()))
+        TaskErrorKind::Codec(CodecError::new(
+            CodecStep::DecodeResult,
+            std::any::type_name::<F::Out>(),
+            failure.message(),
+        ))
     })
 }
 

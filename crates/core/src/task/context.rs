@@ -116,8 +116,9 @@ impl<C: Portable + Sync> ContextHandle for Bound<C> {
     }
 
     fn load(env: &mut dyn WorkerEnv) -> Result<Self, TaskErrorKind> {
-        let fail =
-            |message: &str| TaskErrorKind::Codec(CodecError::new(CodecStep::DecodeArgument, std::any::type_name::<C>(), message));
+        let fail = |message: &str| {
+            TaskErrorKind::Codec(CodecError::new(CodecStep::DecodeArgument, std::any::type_name::<C>(), message))
+        };
         let stored = env.context().ok_or_else(|| fail("the worker has no such context"))?;
         if let Some(bound) = stored.value.as_ref().and_then(|value| value.downcast_ref::<Bound<C>>()) {
             return Ok(bound.clone());

@@ -12,7 +12,11 @@ pub(crate) trait Function: Copy + Send + 'static {
     type Args: Portable;
     type Out: Portable;
 
-    fn call(self, context: &<Self::Context as ContextHandle>::Value, args: Self::Args) -> Result<Self::Out, TaskErrorKind>;
+    fn call(
+        self,
+        context: &<Self::Context as ContextHandle>::Value,
+        args: Self::Args,
+    ) -> Result<Self::Out, TaskErrorKind>;
 
     fn address(self) -> usize;
 

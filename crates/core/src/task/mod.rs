@@ -8,7 +8,7 @@ mod serve;
 
 pub use body::{closure, scoped_closure};
 pub use context::{Context, StoredContext};
-pub use serve::{DecodeScope, Entry, Reply, Served, Status, WorkerEnv, decode_error, serve};
+pub use serve::{DecodeScope, Entry, Reply, Served, Status, WorkerEnv, decode_error, encode_error, serve};
 
 pub(crate) use body::{Chunk, One};
 pub(crate) use context::{Bound, Unbound};
@@ -236,7 +236,8 @@ pub fn refuse_priority(task: &Task) -> Result<(), Refusal> {
     match task.priority() {
         0 => Ok(()),
         priority => Err(Refusal::Unsupported(
-            format!("priority {priority} needs a priority queue, and this executor's queue is first in, first out").into(),
+            format!("priority {priority} needs a priority queue, and this executor's queue is first in, first out")
+                .into(),
         )),
     }
 }

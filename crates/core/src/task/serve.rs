@@ -1,7 +1,7 @@
 //! The worker's side of a call, and the answer on its way back.
 
-use super::function::Function;
 use super::context::ContextHandle;
+use super::function::Function;
 use super::{StoredContext, body};
 use crate::codec;
 use crate::error::{CodecError, CodecStep, ErrorRecord, TaskError, TaskErrorKind};
@@ -86,10 +86,7 @@ impl Reply {
     }
 
     /// Turns the bytes into the outcome.
-    pub(crate) fn open<T>(
-        mut self,
-        value: impl Fn(&[u8]) -> Result<T, TaskErrorKind>,
-    ) -> Result<T, TaskErrorKind> {
+    pub(crate) fn open<T>(mut self, value: impl Fn(&[u8]) -> Result<T, TaskErrorKind>) -> Result<T, TaskErrorKind> {
         if self.status == Status::Error {
             return Err(decode_record(&self.bytes));
         }
@@ -115,6 +112,24 @@ impl fmt::Debug for Reply {
 /// The error that a worker sent with [`Status::Error`].
 pub fn decode_error(bytes: &[u8]) -> TaskError {
     TaskError::new(decode_record(bytes))
+}
+
+/// Appends an error for [`Status::Error`]; [`decode_error`] reads it.
+///
+/// ```
+/// use concurrent_futures_core::task::{decode_error, encode_error};
+/// use concurrent_futures_core::{CodecError, CodecStep, TaskErrorKind};
+///
+/// let mut bytes = Vec::new();
+/// encode_error(&TaskErrorKind::Codec(CodecError::new(CodecStep::EncodeResult, "Channel", "no descriptors")), &mut bytes);
+/// assert_eq!(decode_error(&bytes).codec().unwrap().message(), "no descriptors");
+/// ```
+pub fn encode_error(error: &TaskErrorKind, out: &mut Vec<u8>) {
+    let start = out.len();
+    if codec::encode(&ErrorRecord::of(error), out).is_err() {
+        // Plain words always encode; an empty error is decoded as an error still.
+        out.truncate(start);
+    }
 }
 
 fn decode_record(bytes: &[u8]) -> TaskErrorKind {
@@ -161,7 +176,8 @@ pub(super) unsafe fn serve_one<F: Function>(
         let context = F::Context::load(env)?;
         let mut args = None;
         env.decode(&mut || args = Some(decode_args::<F>(input)));
-        let args = args.ok_or_else(|| argument_error::<F>("the channel handles that belong to it did not arrive"))??;
+        let args =
+            args.ok_or_else(|| argument_error::<F>("the channel handles that belong to it did not arrive"))??;
         function.call(context.value(), args)
     });
     answer(outcome, out, &mut 0)
@@ -185,10 +201,12 @@ pub(super) unsafe fn serve_chunk<F: Function>(
         let context = F::Context::load(env)?;
         let mut items = Vec::new();
         env.decode(&mut || {
-            items = body::frames(input).map(|(status, bytes)| match status {
-                Status::Value => decode_args::<F>(bytes),
-                Status::Error => Err(decode_record(bytes)),
-            }).collect();
+            items = body::frames(input)
+                .map(|(status, bytes)| match status {
+                    Status::Value => decode_args::<F>(bytes),
+                    Status::Error => Err(decode_record(bytes)),
+                })
+                .collect();
         });
         let mut items = items.into_iter();
         let mut write = |outcome, out: &mut Vec<u8>| {
@@ -251,10 +269,6 @@ fn answer<R: serde::Serialize>(outcome: Result<R, TaskErrorKind>, out: &mut Vec<
         }
         Err(error) => error,
     };
-    let start = out.len();
-    if codec::encode(&ErrorRecord::of(&error), out).is_err() {
-        // Plain words always encode; an empty error is decoded as an error still.
-        out.truncate(start);
-    }
+    encode_error(&error, out);
     Served { status: Status::Error, handles }
 }

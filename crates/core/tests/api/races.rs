@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-const ROUNDS: usize = 20_000;
+const ROUNDS: usize = 10_000;
 
 /// Where two threads meet, closely: neither sleeps.
 #[derive(Default)]

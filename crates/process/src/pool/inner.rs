@@ -38,8 +38,8 @@ pub(super) struct Inner {
     pub(super) bell: Bell,
     ending: Mutex<Ending>,
     ended: Condvar,
-    /// The end of the process waits for the pool.
-    exit_waits: AtomicBool,
+    /// Somebody has shut it down without waiting: only the end of the process waits for it.
+    left: AtomicBool,
 }
 
 /// How far the end of the pool has come.
@@ -66,7 +66,7 @@ impl Inner {
             bell,
             ending: Mutex::new(Ending::Gone),
             ended: Condvar::new(),
-            exit_waits: AtomicBool::new(false),
+            left: AtomicBool::new(false),
         });
         // The kernel ties what this thread starts to this thread, so all of it is started there.
         let (report, outcome) = mpsc::sync_channel(1);
@@ -201,7 +201,7 @@ impl Inner {
         }
         if how.wait {
             self.wait();
-        } else if !matches!(*self.ending.lock(), Ending::Gone) && !self.exit_waits.swap(true, Ordering::Relaxed) {
+        } else if !self.left.swap(true, Ordering::AcqRel) {
             let pool = Arc::downgrade(self);
             exit::wait_for(move || {
                 if let Some(pool) = pool.upgrade() {
@@ -251,9 +251,9 @@ impl Inner {
         }
     }
 
-    /// Whether somebody has shut it down, or it has broken.
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+    /// Whether somebody has shut it down without waiting.
+    pub(super) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
     }
 
     /// Returns when everything is gone: tasks, callbacks, workers, fork server, supervisor.

@@ -134,6 +134,11 @@ impl Member {
             || self.live < self.window.min(share) && self.bytes + item.input.len() <= AHEAD && item.can_be_buffered()
     }
 
+    #[cfg(test)]
+    pub(super) fn has_room_for_another(&self) -> bool {
+        self.stage == Stage::Ready && self.flights.len() < SLOTS
+    }
+
     /// Sends a task.
     pub(super) fn send(&mut self, mut item: Item) -> Result<(), Unsent> {
         debug_assert!(self.flights.len() < SLOTS);

@@ -35,8 +35,8 @@ use std::sync::{Arc, Weak};
 /// # Drop
 ///
 /// Dropping the pool waits until all its work is done and its workers have ended, unless the builder's
-/// [`on_drop`](ProcessPoolBuilder::on_drop) says otherwise. A pool that has been shut down already is left to its end: after
-/// `shutdown(Shutdown::NO_WAIT)` nothing waits but the end of the process.
+/// [`on_drop`](ProcessPoolBuilder::on_drop) says otherwise. A pool that was shut down with [`Shutdown::NO_WAIT`], or whose
+/// workers were terminated or killed, is left to its end: nothing waits for that but the end of the program.
 ///
 /// # Examples
 ///
@@ -159,7 +159,7 @@ impl Executor for ProcessPoolExecutor {
 
 impl Drop for ProcessPoolExecutor {
     fn drop(&mut self) {
-        if self.inner.is_closed() {
+        if self.inner.is_left() {
             return;
         }
         let how = match self.on_drop {

@@ -1,6 +1,9 @@
 //! The pool's state, and every step that it takes. All of it happens under one lock, and nothing in it waits or runs code of
 //! the user's: what is to be done without the lock is collected in [`After`].
 
+#[cfg(test)]
+mod tests;
+
 use super::item::Item;
 use super::member::{Member, Misfit, Process, Stage, Unsent};
 use super::placement::Remains;
@@ -8,7 +11,7 @@ use crate::handles::Parcel;
 use crate::launch::WorkerId;
 use crate::link::Outbound;
 use crate::wire::{Down, Ticket};
-use concurrent_futures_core::{Refusal, Stats, Task, TaskError};
+use concurrent_futures_core::{Refusal, Stats, TaskError};
 use rustix::process::Signal;
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -226,11 +229,11 @@ impl State {
         Ok(())
     }
 
-    /// The worker says that a task is done.
-    pub(super) fn finished(&mut self, id: WorkerId, ticket: Ticket) -> Result<Task, Misfit> {
+    /// The worker says that a task is done. To free its argument may take long: not with the lock held.
+    pub(super) fn finished(&mut self, id: WorkerId, ticket: Ticket) -> Result<Item, Misfit> {
         let item = self.members.get_mut(&id).ok_or(Misfit)?.finished(ticket)?;
         self.finished += 1;
-        Ok(item.task)
+        Ok(item)
     }
 
     /// The worker says that it has met a revoked task.
@@ -254,12 +257,14 @@ impl State {
 
     /// The worker has answered; `done` tasks of it are done. Gives it more to do, or lets it go.
     pub(super) fn employ(&mut self, id: WorkerId, done: usize, after: &mut After) {
-        if let Some(member) = self.members.get_mut(&id)
-            && member.is_idle()
-            && !self.queue.is_empty()
+        if !self.queue.is_empty()
+            && let Some(member) = self.members.get_mut(&id)
         {
-            member.starved(done);
-            self.keep_order(id, done == 0);
+            let idle = member.is_idle();
+            if idle {
+                member.starved(done);
+            }
+            self.keep_order(id, idle, done == 0);
         }
         self.refill(id, after);
         let is_idle = |state: &State| state.members.get(&id).is_some_and(Member::is_idle);
@@ -421,21 +426,20 @@ impl State {
         }
     }
 
-    /// Before a free worker takes the head of the queue: tasks that were submitted earlier, and wait at another worker behind
-    /// the one that it runs, go back to the head. Where tasks are so short that workers are given many at a time, that costs
-    /// more than the order is worth: there they go back only when others have overtaken them by far, as then they wait
-    /// behind one that is not short. A worker that has just come up looks everywhere.
-    fn keep_order(&mut self, id: WorkerId, everywhere: bool) {
+    /// Before a worker takes from the queue: tasks that were submitted earlier, and wait at another worker behind the one that
+    /// it runs, go back to the queue. Where tasks are so short that workers are given many at a time, that costs more than the
+    /// order is worth: there they go back only when others have overtaken them by far, as then they wait behind one that is
+    /// not short. A worker that has just come up looks everywhere.
+    fn keep_order(&mut self, id: WorkerId, idle: bool, everywhere: bool) {
         let Some(head) = self.queue.front().map(|item| item.number) else { return };
         let far = 2 * self.members.values().map(|member| member.window() as u64).sum::<u64>();
         let mut older = Vec::new();
         for member in self.members.values_mut().filter(|member| member.id != id) {
-            let leeway = if everywhere || !member.is_quick() { 0 } else { far };
+            let leeway = if everywhere || idle && !member.is_quick() { 0 } else { far };
             if member.oldest_waiting().is_some_and(|number| number + leeway < head) {
                 older.extend(member.give_up(usize::MAX));
             }
         }
-        older.sort_unstable_by_key(|item| item.number);
         self.requeue(older);
     }
 
@@ -466,10 +470,11 @@ impl State {
         }
     }
 
-    /// Back to the head of the queue, in their order.
+    /// Back to their places in the queue: at its head, save for what has come back from elsewhere.
     fn requeue(&mut self, items: Vec<Item>) {
-        for item in items.into_iter().rev() {
-            self.queue.push_front(item);
+        for item in items {
+            let place = self.queue.partition_point(|queued| queued.number < item.number);
+            self.queue.insert(place, item);
         }
     }
 

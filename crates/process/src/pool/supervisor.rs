@@ -7,7 +7,7 @@ mod deaths;
 use self::births::Starts;
 use self::deaths::Wake;
 use super::inner::Inner;
-use super::item::handles_error;
+use super::item::{Item, handles_error};
 use super::state::{After, State};
 use crate::boot;
 use crate::launch::{LaunchEvent, Launcher, WorkerId};
@@ -17,7 +17,7 @@ use crate::sys::pidfd;
 use crate::sys::poller::{Interest, Poller, Ready};
 use crate::wire::{Step, Up};
 use concurrent_futures_core::task::{Reply, Status, decode_error};
-use concurrent_futures_core::{BuildError, CodecStep, Task, TaskError};
+use concurrent_futures_core::{BuildError, CodecStep, TaskError};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -197,10 +197,10 @@ impl Supervisor {
             self.starts.succeeded();
         }
         self.pool.finish(news.after);
-        for (task, outcome) in news.done {
+        for (item, outcome) in news.done {
             match outcome {
-                Ok(reply) => task.complete(reply),
-                Err(error) => task.fail(error),
+                Ok(reply) => item.task.complete(reply),
+                Err(error) => item.task.fail(error),
             }
         }
         if let Some((step, error)) = news.setup_failed {
@@ -258,7 +258,7 @@ impl Supervisor {
 #[derive(Default)]
 struct News {
     after: After,
-    done: Vec<(Task, Result<Reply, TaskError>)>,
+    done: Vec<(Item, Result<Reply, TaskError>)>,
     ready: bool,
     setup_failed: Option<(Step, Vec<u8>)>,
 }
@@ -278,13 +278,13 @@ impl News {
             }
             Up::Started(ticket) => state.announced(id, ticket).map_err(|_| unexpected("the start of another task")),
             Up::Result { ticket, failed, handles, .. } => {
-                let task = state.finished(id, ticket).map_err(|_| unexpected("the result of another task"))?;
+                let item = state.finished(id, ticket).map_err(|_| unexpected("the result of another task"))?;
                 let status = if failed { Status::Error } else { Status::Value };
                 let parcel = if handles { state.receive_handles(id, ticket).map(Some) } else { Ok(None) };
                 let outcome = parcel
                     .map(|parcel| Reply { status, bytes: body, handles: parcel.map(|parcel| Box::new(parcel) as _) })
                     .map_err(|error| handles_error(CodecStep::DecodeResult, &error));
-                self.done.push((task, outcome));
+                self.done.push((item, outcome));
                 Ok(())
             }
             Up::Revoked(ticket) => {

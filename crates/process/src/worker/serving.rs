@@ -7,7 +7,8 @@ use crate::link::WorkerEnd;
 use crate::slots::Page;
 use crate::sys::stdio;
 use crate::wire::{Down, Offsets, Step, TaskHead, Ticket, Up};
-use concurrent_futures_core::task::{Entry, Served, Status, StoredContext, WorkerEnv, serve};
+use concurrent_futures_core::task::{Entry, Served, Status, StoredContext, WorkerEnv, encode_error, serve};
+use concurrent_futures_core::{CodecError, CodecStep, TaskErrorKind};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -88,9 +89,11 @@ impl<L: WorkerEnd> Server<L> {
         if served.handles {
             match Parcel::pack().and_then(|parcel| self.send_handles(task.ticket, parcel)) {
                 Ok(sent) => handles = sent,
-                // An error without words: core decodes it as one.
-                Err(_) => {
+                Err(error) => {
+                    let words = format!("its channel handles could not be sent: {error}");
+                    let error = CodecError::new(CodecStep::EncodeResult, "channel handles", words);
                     self.output.clear();
+                    encode_error(&TaskErrorKind::Codec(error), &mut self.output);
                     failed = true;
                 }
             }
