@@ -176,7 +176,9 @@ fn probe_stack(bytes: usize) -> Result<(), BuildError> {
     let probe = probe.map_err(|error| {
         BuildError::system(format!("a thread with stack_size {bytes} cannot be started; ask for less"), error)
     })?;
-    probe.join().map_err(|_| BuildError::invalid(format!("a thread with stack_size {bytes} does not run; ask for more")))
+    probe
+        .join()
+        .map_err(|_| BuildError::invalid(format!("a thread with stack_size {bytes} does not run; ask for more")))
 }
 
 /// Python's rule: a few more threads than CPUs, for tasks that wait for input and output.

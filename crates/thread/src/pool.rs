@@ -8,6 +8,7 @@ use concurrent_futures_core::{
     BuildError, Executor, Future, Handle, OnDrop, Refusal, Shutdown, Stats, Task, TaskError,
 };
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 /// Runs tasks on threads of this process.
@@ -147,6 +148,10 @@ pub(crate) fn offer(crew: &Arc<Crew>, task: Task, when_full: WhenFull) -> Result
         Job::Scoped(_) => unreachable!("the job that comes back is the one that was given"),
     })
 }
+
+// A panic of the user's never leaves the pool half-changed: no code of theirs runs under its lock.
+impl UnwindSafe for ThreadPoolExecutor {}
+impl RefUnwindSafe for ThreadPoolExecutor {}
 
 impl Drop for ThreadPoolExecutor {
     fn drop(&mut self) {

@@ -22,7 +22,9 @@ const KEEP_SUBSTITUTE: Duration = Duration::from_millis(500);
 enum Sleep {
     Called,
     /// Nobody called in time; whether there are still too many.
-    TimedOut { retire: bool },
+    TimedOut {
+        retire: bool,
+    },
 }
 
 /// Works until there is nothing left to do and nothing more can come.

@@ -57,8 +57,7 @@ impl ThreadPoolExecutor {
     /// # Ok::<(), concurrent_futures_core::BuildError>(())
     /// ```
     pub fn borrow_scope<'env, T>(&'env self, f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T) -> T {
-        let scope =
-            Scope { crew: self.crew(), ledger: Arc::default(), scope: PhantomData, env: PhantomData };
+        let scope = Scope { crew: self.crew(), ledger: Arc::default(), scope: PhantomData, env: PhantomData };
         let outcome = catch_unwind(AssertUnwindSafe(|| f(&scope)));
         // Whatever happened: nothing that tasks borrow may end before this.
         scope.ledger.settle(scope.crew.id);
@@ -67,7 +66,10 @@ impl ThreadPoolExecutor {
             None => value,
             Some((panic, 0)) => panic!("a task of a `borrow_scope`, whose result nobody asked for, {panic}"),
             Some((panic, more)) => {
-                panic!("{} tasks of a `borrow_scope`, whose results nobody asked for, panicked; the first {panic}", more + 1)
+                panic!(
+                    "{} tasks of a `borrow_scope`, whose results nobody asked for, panicked; the first {panic}",
+                    more + 1
+                )
             }
         }
     }
