@@ -1,1 +1,20 @@
-//! Under construction.
+//! What the conformance suite is made of. The suite itself is in `tests/suite`, the list of what it covers in
+//! `docs/conformance.md`.
+//!
+//! A test is a function of the [`Kind`] of executor that it runs on, written once against the trait; [`tests!`] makes a
+//! `#[test]` of it for every kind it is meant for. What a task does is seen through a [`Stage`], whatever thread or process
+//! it runs in.
+
+mod kind;
+mod memory;
+mod patience;
+mod program;
+mod stage;
+mod suite;
+
+pub use kind::Kind;
+pub use memory::Witness;
+pub use patience::{PATIENCE, Soon, until};
+pub use program::{Ended, Program, descendants, wait_for_end};
+pub use stage::{Arrival, Stage, Ticket};
+pub use suite::run;

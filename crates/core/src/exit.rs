@@ -11,7 +11,8 @@ use std::sync::Once;
 
 type Wait = Box<dyn FnOnce() + Send>;
 
-static WAITS: Mutex<Vec<Wait>> = Mutex::new(Vec::new());
+/// With the process that each belongs to: in a fork of it, its pools have no threads.
+static WAITS: Mutex<Vec<(u32, Wait)>> = Mutex::new(Vec::new());
 
 unsafe extern "C" {
     fn atexit(callback: extern "C" fn()) -> c_int;
@@ -31,7 +32,7 @@ pub fn wait_for(wait: impl FnOnce() + Send + 'static) {
         // Out of memory at most; then the process ends without waiting, which is what it did before.
         debug_assert_eq!(failed, 0, "atexit refused");
     });
-    WAITS.lock().push(Box::new(wait));
+    WAITS.lock().push((std::process::id(), Box::new(wait)));
 }
 
 extern "C" fn at_exit() {
@@ -39,7 +40,12 @@ extern "C" fn at_exit() {
         return;
     }
     loop {
-        let Some(wait) = WAITS.lock().pop() else { return };
+        let Some((process, wait)) = WAITS.lock().pop() else { return };
+        if process != std::process::id() {
+            // It would wait for ever, and its destructor may, too.
+            std::mem::forget(wait);
+            continue;
+        }
         // A panic must not cross into C; its message has been printed by the panic hook.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(wait));
     }

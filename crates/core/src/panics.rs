@@ -35,13 +35,23 @@ pub(crate) fn catch<T>(task: impl FnOnce() -> Result<T, TaskErrorKind>) -> Resul
     })
 }
 
-/// Runs code of the user's that is no task (a callback, a destructor, an encoder); gives the panic's message.
+/// Runs code of the user's that is no task (a callback, a destructor); gives the panic's message.
 /// The panic hook prints as ever.
 pub(crate) fn contain<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     // Also where it is called from inside a task.
-    let outer = TASK.try_with(|task| task.replace(None));
+    contain_as(None, f)
+}
+
+/// The same for what goes into an error, with its message: an encoder, a decoder. The panic hook prints nothing.
+pub(crate) fn contain_quietly<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+    install_hook();
+    contain_as(Some(None), f)
+}
+
+fn contain_as<T>(mode: Option<Option<Seen>>, f: impl FnOnce() -> T) -> Result<T, String> {
+    let outer = TASK.try_with(|task| task.replace(mode));
     let outcome = catch_unwind(AssertUnwindSafe(f));
-    if let Ok(outer @ Some(_)) = outer {
+    if let Ok(outer) = outer {
         let _ = TASK.try_with(|task| task.replace(outer));
     }
     outcome.map_err(|payload| {

@@ -772,7 +772,7 @@ impl<W: Work> TableOf<W> {
             std::mem::replace(unsafe { &mut *out }, Outcome::Empty)
         });
         let Outcome::Encoded(reply) = stored else { unreachable!("ENCODED means that there are bytes") };
-        let outcome = panics::contain(|| W::decode(*reply)).unwrap_or_else(|message| {
+        let outcome = panics::contain_quietly(|| W::decode(*reply)).unwrap_or_else(|message| {
             Err(TaskErrorKind::Codec(crate::CodecError::new(
                 crate::CodecStep::DecodeResult,
                 std::any::type_name::<W::Out>(),

@@ -97,7 +97,8 @@ pub fn encode_beside<T: Serialize + ?Sized>(
 ) -> Result<Encoded, CodecFailure> {
     let before = out.len();
     let mut encoder = Encoder::new(out, MAX_HANDLES.saturating_sub(known));
-    let outcome = if cannot_panic::<T>() { Ok(encoder.value(value)) } else { panics::contain(|| encoder.value(value)) };
+    let outcome =
+        if cannot_panic::<T>() { Ok(encoder.value(value)) } else { panics::contain_quietly(|| encoder.value(value)) };
     let encoded = encoder.encoded();
     let message = match outcome {
         Ok(Ok(())) => return Ok(encoded),
@@ -119,7 +120,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecFailure> {
         decoder.finish()?;
         Ok::<T, Error>(value)
     };
-    let outcome = if cannot_panic::<T>() { Ok(read()) } else { panics::contain(read) };
+    let outcome = if cannot_panic::<T>() { Ok(read()) } else { panics::contain_quietly(read) };
     let message = match outcome {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(error)) => error.into_message(),

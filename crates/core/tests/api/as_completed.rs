@@ -174,6 +174,36 @@ fn no_time_runs_out_when_all_is_there() {
     assert_eq!(as_completed(Vec::<Future<u8>>::new()).timeout(Duration::ZERO).count(), 0);
 }
 
+#[test]
+fn more_can_be_pushed_until_the_same_end() {
+    let (promises, mut futures) = pairs(3);
+    let (late, more) = (futures.pop().unwrap(), futures.pop().unwrap());
+    let mut completed = as_completed(futures).timeout(Duration::from_secs(60));
+    promises[1].set_result(1).unwrap();
+    completed.push(more);
+    assert_eq!(completed.next().unwrap().unwrap().result().unwrap(), 1);
+    promises[0].set_result(0).unwrap();
+    assert_eq!(completed.next().unwrap().unwrap().result().unwrap(), 0);
+    assert!(completed.next().is_none());
+    completed.push(late);
+    promises[2].set_result(2).unwrap();
+    assert_eq!(completed.next().unwrap().unwrap().result().unwrap(), 2, "after it had come to its end");
+    assert!(completed.next().is_none());
+}
+
+#[test]
+fn what_is_pushed_counts_among_the_unfinished() {
+    let (promises, mut futures) = pairs(3);
+    let more = futures.split_off(1);
+    let mut completed = as_completed(futures).timeout(Duration::ZERO);
+    more.into_iter().for_each(|future| completed.push(future));
+    promises[2].set_result(2).unwrap();
+    assert_eq!(completed.next().unwrap().unwrap().result().unwrap(), 2, "it is done, so it comes");
+    let rest = completed.next().unwrap().unwrap_err();
+    assert_eq!(rest.to_string(), "2 (of 3) futures unfinished");
+    assert!(completed.next().is_none());
+}
+
 /// Python's clock starts at the first `next()`.
 #[test]
 fn the_clock_starts_at_the_call() {

@@ -2,7 +2,7 @@
 
 use crate::manual::Manual;
 use crate::wire::Wire;
-use concurrent_futures_core::{ExecutorExt, Future, Promise, SharedFuture};
+use concurrent_futures_core::{ExecutorExt, Future, Promise, SharedFuture, task};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -156,6 +156,23 @@ fn a_callback_that_panics_is_contained_and_the_others_run() {
     assert_eq!(log.entries(), ["before", "after"]);
     future.add_done_callback(|_| panic!("a late callback of this test panics on purpose"));
     assert_eq!(future.result().unwrap(), 1, "the outcome is not affected");
+}
+
+#[test]
+fn a_callback_that_panics_inside_a_task_costs_neither_the_task_nor_the_others() {
+    let (promise, future) = Promise::pair();
+    let log = Log::new();
+    let (first, last) = (log.clone(), log.clone());
+    future.add_done_callback(move |_| first.note("before"));
+    future.add_done_callback(|_| panic!("a callback of this test panics on purpose"));
+    future.add_done_callback(move |_| last.note("after"));
+    let (task, done) = task::closure(move || {
+        promise.set_result(1).unwrap();
+        5
+    });
+    assert!(task.run());
+    assert_eq!(log.entries(), ["before", "after"]);
+    assert_eq!((done.result().unwrap(), future.result().unwrap()), (5, 1));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::manual::Manual;
 use crate::wire::Wire;
 use concurrent_futures_core::{Executor, ExecutorExt, Future, Promise, Shutdown};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 #[test]
@@ -107,6 +107,48 @@ fn a_new_future_cannot_be_cancelled_while_its_task_runs() {
 }
 
 #[test]
+fn a_new_future_runs_while_the_closure_does() {
+    let (promise, future) = Promise::pair();
+    let (entered, is_entered) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel();
+    let mapped = future.map(move |x: u8| {
+        entered.send(()).unwrap();
+        may_go_on.recv().unwrap();
+        x + 1
+    });
+    promise.set_running_or_notify_cancel().unwrap();
+    assert!(mapped.running());
+    let completer = thread::spawn(move || promise.set_result(1).unwrap());
+    is_entered.recv().unwrap();
+    assert!(mapped.running() && !mapped.done(), "as it was before");
+    assert!(format!("{mapped:?}").ends_with("state: running }"), "{mapped:?}");
+    assert!(!mapped.cancel() && !mapped.cancelled());
+    go_on.send(()).unwrap();
+    assert_eq!(mapped.result().unwrap(), 2);
+    completer.join().unwrap();
+}
+
+#[test]
+fn cancelling_while_the_closure_of_and_then_runs_cancels_what_it_gives() {
+    let (promise, future) = Promise::pair();
+    let (entered, is_entered) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel();
+    let ex = Manual::new();
+    let handle = ex.handle();
+    let chained = future.and_then(move |x: u8| {
+        entered.send(()).unwrap();
+        may_go_on.recv().unwrap();
+        handle.submit(|x: u8| x, x)
+    });
+    let completer = thread::spawn(move || promise.set_result(1).unwrap());
+    is_entered.recv().unwrap();
+    assert!(chained.cancel() && chained.cancelled());
+    go_on.send(()).unwrap();
+    completer.join().unwrap();
+    assert!(!ex.run_next());
+}
+
+#[test]
 fn cancelling_while_the_inner_future_is_awaited_cancels_that_one() {
     let ex = Manual::new();
     let (outer, future) = Promise::pair();
@@ -148,7 +190,7 @@ fn callbacks_of_the_source_come_before_the_closure() {
 #[test]
 fn a_new_future_that_is_dropped_does_not_stop_the_chain() {
     let (promise, future) = Promise::pair();
-    let (done, is_done) = std::sync::mpsc::channel();
+    let (done, is_done) = mpsc::channel();
     drop(future.map(move |x: u8| done.send(x).unwrap()));
     promise.set_result(5).unwrap();
     assert_eq!(is_done.recv().unwrap(), 5);

@@ -62,6 +62,23 @@ fn the_same_over_a_wire() {
 }
 
 #[test]
+fn an_items_error_says_which_task_it_was_whatever_the_chunks() {
+    for chunksize in [1, 2, 3] {
+        let (manual, wire) = (Manual::new(), Wire::new());
+        let here = manual.tasks(invert, [1, 0, 3]).name("divide").chunksize(chunksize).map();
+        let there = wire.tasks(invert, [1, 0, 3]).name("divide").chunksize(chunksize).map();
+        manual.run_all();
+        wire.answer_all();
+        for results in [here, there] {
+            let error = results.filter_map(Result::err).next().unwrap();
+            assert_eq!(error.task_name(), Some("divide"), "chunksize {chunksize}");
+            assert!(error.task_id().is_some());
+            assert!(error.to_string().starts_with("task `divide` panicked at "), "{error}");
+        }
+    }
+}
+
+#[test]
 fn iteration_goes_on_after_an_error() {
     let ex = SerialExecutor::new();
     let mut results = ex.map(invert, [0, 0, 2]);

@@ -60,6 +60,42 @@ fn the_start_is_allowed_once_and_says_whether_it_was_cancelled() {
     assert!(!promise.set_running_or_notify_cancel().unwrap(), "it may ask again");
 }
 
+/// `set_running_or_notify_cancel` at the very moment is among the races.
+#[test]
+fn a_cancellation_is_seen_while_it_is_being_written() {
+    use crate::manual::Manual;
+    use concurrent_futures_core::{ExecutorExt, SharedFuture};
+    use std::sync::{Arc, Mutex};
+
+    type Seen = (bool, bool, bool, bool, String);
+
+    /// Looks at its own future when it is dropped: in the middle of the cancellation.
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Looks {
+        #[serde(skip)]
+        future: Arc<Mutex<Option<SharedFuture<()>>>>,
+        #[serde(skip)]
+        seen: Arc<Mutex<Vec<Seen>>>,
+    }
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            let future = self.future.lock().unwrap().take().unwrap();
+            let seen = (future.cancelled(), future.done(), future.cancel(), future.running(), format!("{future:?}"));
+            self.seen.lock().unwrap().push(seen);
+        }
+    }
+
+    let ex = Manual::new();
+    let (future, seen) = (Arc::default(), Arc::default());
+    let looks = Looks { future: Arc::clone(&future), seen: Arc::clone(&seen) };
+    let shared = ex.submit(|_: Looks| (), looks).shared();
+    *future.lock().unwrap() = Some(shared.clone());
+    assert!(shared.cancel());
+    let (cancelled, done, cancel, running, debug) = seen.lock().unwrap().pop().unwrap();
+    assert_eq!((cancelled, done, cancel, running), (true, true, true, false));
+    assert!(debug.ends_with("state: cancelled }"), "{debug}");
+}
+
 #[test]
 fn an_invalid_state_says_which_and_what_stays() {
     let (promise, _future) = Promise::pair();

@@ -24,6 +24,8 @@ pub fn at_a_deadline<T>(before: impl Fn(Instant) -> T) -> T {
 
 const TICK: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(3600);
+/// A test that waits so long has failed.
+const ENOUGH: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_task_that_runs_too_long_resolves_while_it_still_runs() {
@@ -113,6 +115,46 @@ fn a_deadline_revokes_what_a_worker_has_not_started() {
     let sent = ex.take();
     assert!(futures[0].exception().unwrap().is_timeout());
     assert!(!sent.start());
+}
+
+#[test]
+fn callbacks_that_block_do_not_hold_up_a_deadline() {
+    // More than the callback service runs at once: some are in their callback, the rest wait for a thread.
+    const CALLBACKS: usize = 12;
+    const AT_ONCE: usize = 8;
+    let ex = Wire::new();
+    let (entered, is_entered) = mpsc::channel();
+    let held = Arc::new(Mutex::new(()));
+    let hold = held.lock().unwrap();
+    let blocking = ex.submit_all(|x: u8| x, [0; CALLBACKS]);
+    for future in &blocking {
+        let (entered, held) = (entered.clone(), held.clone());
+        future.add_done_callback(move |_| {
+            entered.send(()).unwrap();
+            drop(held.lock().unwrap());
+        });
+    }
+    ex.answer_all();
+    for _ in 0..AT_ONCE {
+        is_entered.recv_timeout(ENOUGH).unwrap();
+    }
+
+    // One that nobody has started, one that is at a worker, and one that runs there.
+    let manual = Manual::new();
+    let queued = manual.tasks(|x: u8| x, [1]).deadline(Instant::now() + TICK).submit_all().remove(0);
+    let buffered = ex.tasks(|x: u8| x, [1]).deadline(Instant::now() + TICK).submit_all().remove(0);
+    let at_worker = ex.take();
+    let running = ex.task(|x: u8| x, 1).timeout(TICK).submit();
+    assert!(ex.take().start());
+    for future in [queued, buffered, running] {
+        assert!(future.wait_timeout(ENOUGH), "it waits for the callbacks: {future:?}");
+        assert!(future.result().unwrap_err().is_timeout());
+    }
+    assert!(!at_worker.start());
+    drop(hold);
+    for future in blocking {
+        assert_eq!(future.result().unwrap(), 0);
+    }
 }
 
 #[test]
