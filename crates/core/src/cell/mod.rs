@@ -3,51 +3,27 @@
 mod listeners;
 #[cfg(all(test, concurrent_futures_loom))]
 mod models;
+mod nested;
 pub(crate) mod state;
+mod table;
 mod waiting;
+mod work;
 
 pub(crate) use listeners::{Callback, Waiter, Wake};
 pub(crate) use waiting::Until;
+pub(crate) use work::{NoWork, Work};
 
 use crate::error::{TaskError, TaskErrorKind, TaskInfo};
 use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, UnsafeCell, fence};
 use crate::task::{Call, Meta, Remote, Reply};
 use crate::{PoolId, TaskId, panics, service};
 use listeners::Listeners;
+use nested::Nested;
 use state::*;
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
-
-/// What a cell runs.
-pub(crate) trait Work: Sized {
-    type Out;
-
-    fn run(self) -> Result<Self::Out, TaskErrorKind>;
-
-    /// The work as bytes, for a worker process.
-    fn encode(&self) -> Result<Call, TaskErrorKind> {
-        Err(TaskErrorKind::Refused(crate::Refusal::Unsupported(
-            "a closure cannot be sent to a worker process; submit a function and its argument".into(),
-        )))
-    }
-
-    /// The outcome from a worker's bytes. Runs code of the user's; its panics are the caller's to catch.
-    fn decode(_reply: Reply) -> Result<Self::Out, TaskErrorKind> {
-        Err(TaskErrorKind::Abandoned)
-    }
-}
-
-/// The work of a promise: none.
-pub(crate) struct NoWork<T>(std::convert::Infallible, std::marker::PhantomData<T>);
-
-impl<T> Work for NoWork<T> {
-    type Out = T;
-
-    fn run(self) -> Result<T, TaskErrorKind> {
-        match self.0 {}
-    }
-}
+use table::{TableOf, VTable};
 
 /// Where callbacks run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -87,16 +63,6 @@ enum Outcome<T> {
     Empty,
     Encoded(Box<Reply>),
     Ready(Result<T, TaskError>),
-}
-
-struct VTable {
-    free: unsafe fn(NonNull<Header>),
-    drop_work: unsafe fn(NonNull<Header>),
-    run: unsafe fn(NonNull<Header>) -> bool,
-    encode: unsafe fn(NonNull<Header>) -> Option<Result<Call, TaskErrorKind>>,
-    store_error: unsafe fn(NonNull<Header>, TaskError),
-    store_reply: unsafe fn(NonNull<Header>, Reply),
-    decode: unsafe fn(NonNull<Header>) -> bool,
 }
 
 /// A counted reference to a cell of any type.
@@ -590,40 +556,6 @@ impl Ref {
     }
 }
 
-/// How many cells of a chain this thread is running callbacks of, each inside the one before, and whose the last is that
-/// has a home.
-struct Nested {
-    before: (u32, Option<PoolId>),
-}
-
-thread_local! {
-    static NESTED: std::cell::Cell<(u32, Option<PoolId>)> = const { std::cell::Cell::new((0, None)) };
-}
-
-impl Nested {
-    const LIMIT: u32 = 32;
-
-    fn begin(home: Option<PoolId>) -> Nested {
-        let before = NESTED.get();
-        NESTED.set((before.0 + 1, home));
-        Nested { before }
-    }
-
-    fn too_deep() -> bool {
-        NESTED.get().0 >= Self::LIMIT
-    }
-
-    fn home() -> Option<PoolId> {
-        NESTED.get().1
-    }
-}
-
-impl Drop for Nested {
-    fn drop(&mut self) {
-        NESTED.set(self.before);
-    }
-}
-
 impl Deref for Ref {
     type Target = Header;
 
@@ -651,139 +583,5 @@ impl Drop for Ref {
             // SAFETY: this was the last reference, and the fence orders all other uses before this.
             unsafe { (self.vtable.free)(self.0) }
         }
-    }
-}
-
-/// The functions of a cell, by the type of its work.
-struct TableOf<W>(std::marker::PhantomData<W>);
-
-impl<W: Work> TableOf<W> {
-    const TABLE: VTable = VTable {
-        free: Self::free,
-        drop_work: Self::drop_work,
-        run: Self::run,
-        encode: Self::encode,
-        store_error: Self::store_error,
-        store_reply: Self::store_reply,
-        decode: Self::decode,
-    };
-
-    /// # Safety
-    /// The header of a live cell of this type; nobody uses it any more.
-    unsafe fn free(header: NonNull<Header>) {
-        // SAFETY: it was made by `Box::new` of this very type, in `Ref::pair`.
-        let cell = unsafe { Box::from_raw(header.cast::<Cell<W>>().as_ptr()) };
-        // A destructor of the user's that panics must not take an executor's thread along.
-        let _ = panics::contain(|| drop(cell));
-    }
-
-    /// # Safety
-    /// The header of a live cell of this type.
-    unsafe fn cell<'a>(header: NonNull<Header>) -> &'a Cell<W> {
-        // SAFETY: the caller vouches for it.
-        unsafe { header.cast::<Cell<W>>().as_ref() }
-    }
-
-    /// # Safety
-    /// The header of a live cell of this type whose work the caller owns.
-    unsafe fn take(header: NonNull<Header>) -> Option<W> {
-        // SAFETY: the caller vouches for it.
-        let cell = unsafe { Self::cell(header) };
-        cell.work.with_mut(|work| {
-            // SAFETY: the caller owns the work.
-            unsafe { (*work).take() }
-        })
-    }
-
-    /// # Safety
-    /// As for `take`.
-    unsafe fn drop_work(header: NonNull<Header>) {
-        // SAFETY: the caller vouches for it.
-        let work = unsafe { Self::take(header) };
-        // The argument's destructor is the user's.
-        let _ = panics::contain(|| drop(work));
-    }
-
-    /// # Safety
-    /// As for `take`; the state is RUNNING, by the caller.
-    unsafe fn run(header: NonNull<Header>) -> bool {
-        let cell = std::mem::ManuallyDrop::new(Ref(header));
-        // SAFETY: the caller vouches for it.
-        let Some(work) = (unsafe { Self::take(header) }) else {
-            // Nothing to run (its bytes were sent elsewhere, or it is a promise): somebody else completes it.
-            return false;
-        };
-        if let Some(limit) = cell.meta().and_then(|meta| meta.timeout) {
-            crate::timer::start(&cell, limit);
-        }
-        let outcome = panics::catch(|| work.run()).map_err(TaskError::new);
-        // SAFETY: `W::Out` is the type of the cell's outcome.
-        if let Err(late) = unsafe { cell.set::<W::Out>(outcome, Place::Here) } {
-            let _ = panics::contain(|| drop(late));
-        }
-        true
-    }
-
-    /// # Safety
-    /// The header of a live cell of this type whose work nobody else touches.
-    unsafe fn encode(header: NonNull<Header>) -> Option<Result<Call, TaskErrorKind>> {
-        // SAFETY: the caller vouches for it.
-        let cell = unsafe { Self::cell(header) };
-        cell.work.with(|work| {
-            // SAFETY: nobody else touches the work.
-            unsafe { &*work }.as_ref().map(W::encode)
-        })
-    }
-
-    /// # Safety
-    /// The header of a live cell of this type whose outcome the caller owns.
-    unsafe fn store(header: NonNull<Header>, outcome: Outcome<W::Out>) {
-        // SAFETY: the caller vouches for it.
-        let cell = unsafe { Self::cell(header) };
-        cell.slot.outcome.with_mut(|out| {
-            // SAFETY: the caller owns the outcome.
-            unsafe { *out = outcome }
-        });
-    }
-
-    /// # Safety
-    /// As for `store`.
-    unsafe fn store_error(header: NonNull<Header>, error: TaskError) {
-        // SAFETY: the caller vouches for it.
-        unsafe { Self::store(header, Outcome::Ready(Err(error))) }
-    }
-
-    /// # Safety
-    /// As for `store`.
-    unsafe fn store_reply(header: NonNull<Header>, reply: Reply) {
-        // SAFETY: the caller vouches for it.
-        unsafe { Self::store(header, Outcome::Encoded(Box::new(reply))) }
-    }
-
-    /// True when the outcome is an error.
-    ///
-    /// # Safety
-    /// As for `store`.
-    unsafe fn decode(header: NonNull<Header>) -> bool {
-        // SAFETY: the caller vouches for it.
-        let cell = unsafe { Self::cell(header) };
-        let stored = cell.slot.outcome.with_mut(|out| {
-            // SAFETY: the caller owns the outcome.
-            std::mem::replace(unsafe { &mut *out }, Outcome::Empty)
-        });
-        let Outcome::Encoded(reply) = stored else { unreachable!("ENCODED means that there are bytes") };
-        let outcome = panics::contain_quietly(|| W::decode(*reply)).unwrap_or_else(|message| {
-            Err(TaskErrorKind::Codec(crate::CodecError::new(
-                crate::CodecStep::DecodeResult,
-                std::any::type_name::<W::Out>(),
-                message,
-            )))
-        });
-        let borrowed = std::mem::ManuallyDrop::new(Ref(header));
-        let outcome = outcome.map_err(|kind| TaskError::new(kind).of_task(|| borrowed.info()));
-        let failed = outcome.is_err();
-        // SAFETY: the caller vouches for it.
-        unsafe { Self::store(header, Outcome::Ready(outcome)) };
-        failed
     }
 }

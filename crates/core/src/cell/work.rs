@@ -1,0 +1,34 @@
+//! What a cell runs.
+
+use crate::error::TaskErrorKind;
+use crate::task::{Call, Reply};
+
+/// What a cell runs.
+pub(crate) trait Work: Sized {
+    type Out;
+
+    fn run(self) -> Result<Self::Out, TaskErrorKind>;
+
+    /// The work as bytes, for a worker process.
+    fn encode(&self) -> Result<Call, TaskErrorKind> {
+        Err(TaskErrorKind::Refused(crate::Refusal::Unsupported(
+            "a closure cannot be sent to a worker process; submit a function and its argument".into(),
+        )))
+    }
+
+    /// The outcome from a worker's bytes. Runs code of the user's; its panics are the caller's to catch.
+    fn decode(_reply: Reply) -> Result<Self::Out, TaskErrorKind> {
+        Err(TaskErrorKind::Abandoned)
+    }
+}
+
+/// The work of a promise: none.
+pub(crate) struct NoWork<T>(std::convert::Infallible, std::marker::PhantomData<T>);
+
+impl<T> Work for NoWork<T> {
+    type Out = T;
+
+    fn run(self) -> Result<T, TaskErrorKind> {
+        match self.0 {}
+    }
+}
