@@ -77,5 +77,10 @@ pub mod prelude {
     pub use crate::{Executor, ExecutorExt, ReturnWhen, SerialExecutor, TaskError, as_completed, wait};
 }
 
-#[doc = include_str!("../../../docs/guide.md")]
+#[doc = include_str!("../guide.md")]
 pub mod guide {}
+
+/// The program in the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}

@@ -95,18 +95,16 @@ impl Stage {
         (0..count).map(|_| self.next()).collect()
     }
 
-    /// All that was said until now and has not been taken; the tasks go on.
-    pub fn said(&self) -> Vec<String> {
+    /// All that said something until now and have not been taken.
+    pub fn heard(&self) -> Vec<Arrival> {
         // Arrivals come in the order in which they were made: this one is the last.
         say(&self.name, MARK, "");
-        let mut said = Vec::new();
-        loop {
-            let arrival = self.next();
-            if arrival.thread == MARK {
-                return said;
-            }
-            said.push(arrival.words);
-        }
+        std::iter::repeat_with(|| self.next()).take_while(|arrival| arrival.thread != MARK).collect()
+    }
+
+    /// All that was said until now and has not been taken; the tasks go on.
+    pub fn said(&self) -> Vec<String> {
+        self.heard().into_iter().map(|arrival| arrival.words).collect()
     }
 }
 

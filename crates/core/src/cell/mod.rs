@@ -454,9 +454,13 @@ impl Ref {
 
     /// An outcome that is an error other than a cancellation. Decodes first if need be.
     pub(crate) fn has_failed(&self) -> bool {
-        self.settle(Place::Service);
+        if !self.is_done() {
+            return false;
+        }
+        // Another thread may be decoding it, which may fail.
+        self.wait_until(Until::Ready, None);
         let state = self.state();
-        is_done(state) && state & FAILED != 0 && state & CANCELLED == 0
+        state & FAILED != 0 && state & CANCELLED == 0
     }
 
     pub(crate) fn id(&self) -> TaskId {

@@ -205,7 +205,9 @@ impl Rig {
 
     /// Everything that can happen by itself happens.
     fn drain(&mut self) {
-        loop {
+        // A worker that comes up moves nothing by itself: what it changes shows in the round after.
+        let mut still = 0;
+        while still < 2 {
             let over = self.step(|state, after| state.tend(after));
             self.start(true);
             self.all_ready();
@@ -218,7 +220,8 @@ impl Rig {
                     moved = true;
                 }
             }
-            if over || !moved {
+            still = if moved { 0 } else { still + 1 };
+            if over {
                 break;
             }
         }
