@@ -61,9 +61,7 @@ impl Place {
 
     /// Something that tasks wait at, in any process, until it is opened.
     pub fn gate(&self, name: &str) -> Gate {
-        let path = self.path(name);
-        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-        Gate { path, open: None }
+        Gate::at(self.path(name))
     }
 }
 
@@ -73,6 +71,11 @@ pub struct Gate {
 }
 
 impl Gate {
+    pub fn at(path: PathBuf) -> Self {
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        Gate { path, open: None }
+    }
+
     pub fn path(&self) -> PathBuf {
         self.path.clone()
     }
