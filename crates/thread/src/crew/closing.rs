@@ -18,12 +18,11 @@ pub(crate) enum AtExit {
 
 impl Crew {
     pub(crate) fn shut_down(self: &Arc<Self>, how: Shutdown, at_exit: AtExit) {
-        let mut state = self.state.lock();
-        state.closed = true;
-        let cancelled = if how.cancel_futures { state.queue.drain() } else { Vec::new() };
-        state.finished += cancelled.len() as u64;
+        let mut state = self.lock();
+        state.close();
+        let cancelled = if how.cancel_futures { self.drain(&mut state) } else { Vec::new() };
         let sleepers = self.end(&mut state);
-        let is_empty = state.threads == 0;
+        let is_empty = state.threads() == 0;
         drop(state);
         wake(sleepers);
         for job in cancelled {
@@ -42,17 +41,14 @@ impl Crew {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.state.lock().closed
+        self.lock().is_closed()
     }
 
     /// Takes no more jobs and fails those in the queue; what runs is finished.
     pub(super) fn break_down(&self, why: &str) {
-        let mut state = self.state.lock();
-        if state.broken.is_none() {
-            state.broken = Some(why.into());
-        }
-        let orphans = state.queue.drain();
-        state.finished += orphans.len() as u64;
+        let mut state = self.lock();
+        state.break_down(why);
+        let orphans = self.drain(&mut state);
         let sleepers = self.end(&mut state);
         drop(state);
         wake(sleepers);

@@ -4,6 +4,8 @@
 
 mod closing;
 mod job;
+#[cfg(test)]
+mod model;
 mod parker;
 mod queue;
 mod settings;
@@ -27,7 +29,7 @@ use std::{hint, thread};
 pub(crate) struct Crew {
     pub(crate) id: PoolId,
     pub(crate) settings: Settings,
-    state: Mutex<State>,
+    state: Padded<Mutex<State>>,
     /// The queue has jobs (or it is over): for those who look without the lock. Set and cleared under it.
     work: Padded<AtomicBool>,
     /// A job was taken while submitters waited for room, or it is over.
@@ -36,7 +38,7 @@ pub(crate) struct Crew {
     ended: Condvar,
 }
 
-/// On a cache line of its own: it is looked at while others use the lock.
+/// On cache lines of its own.
 #[repr(align(128))]
 struct Padded<T>(T);
 
@@ -61,7 +63,7 @@ impl Crew {
         Arc::new(Crew {
             id: PoolId::next(),
             settings,
-            state: Mutex::new(state),
+            state: Padded(Mutex::new(state)),
             work: Padded(AtomicBool::new(false)),
             room: Condvar::new(),
             ended: Condvar::new(),
@@ -70,7 +72,7 @@ impl Crew {
 
     /// Puts a job into the queue and sees to it that somebody takes it.
     pub(crate) fn submit(self: &Arc<Self>, job: Job, when_full: WhenFull) -> Result<(), (Job, Refusal)> {
-        let state = self.state.lock();
+        let state = self.lock();
         match state.refusal() {
             Some(why) => Err((job, why)),
             None if state.is_full() => self.submit_full(state, job, when_full),
@@ -102,7 +104,7 @@ impl Crew {
     }
 
     fn submit_when_room(self: &Arc<Self>, job: Job) -> Result<(), (Job, Refusal)> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         loop {
             if let Some(why) = state.refusal() {
                 return Err((job, why));
@@ -148,7 +150,7 @@ impl Crew {
     /// Wakes or starts a worker, if one is still needed.
     #[cold]
     fn call_help(self: &Arc<Self>) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         match state.help() {
             Help::None => {}
             Help::Wake => {
@@ -166,8 +168,20 @@ impl Crew {
         }
     }
 
+    /// Takes all jobs out, in order; they count as finished.
+    fn drain(&self, state: &mut State) -> Vec<Job> {
+        let jobs = state.queue.drain();
+        state.finished += jobs.len() as u64;
+        self.work.0.store(state.is_over(), Ordering::Relaxed);
+        jobs
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.0.lock()
+    }
+
     pub(crate) fn stats(&self) -> Stats {
-        let state = self.state.lock();
-        Stats::new(state.threads, state.parked.len() + state.searching, state.queue.len(), state.finished)
+        let state = self.lock();
+        Stats::new(state.threads(), state.idle(), state.queue.len(), state.finished)
     }
 }

@@ -34,4 +34,9 @@ impl Parker {
         self.woken.store(true, Ordering::Release);
         self.thread.unpark();
     }
+
+    #[cfg(test)]
+    pub(super) fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Acquire)
+    }
 }

@@ -1,5 +1,6 @@
 //! What a pool knows about its queue and its workers, all of it under one lock. The rules are explained in `README.md`.
 
+use super::job::Job;
 use super::parker::Parker;
 use super::queue::Queue;
 use concurrent_futures_core::Refusal;
@@ -7,31 +8,40 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// Threads that a pool may have beyond `max_workers`, in place of workers that are asleep in a wait.
-pub(crate) const SUBSTITUTES: usize = 256;
+const SUBSTITUTES: usize = 256;
 
+// The order of the fields counts: what is looked at for each job comes first, to be on one cache line with the lock.
+#[repr(C)]
 pub(crate) struct State {
-    pub(crate) queue: Queue,
-    pub(crate) max_workers: usize,
-    pub(crate) bound: usize,
-    /// No job is taken any more, by `shutdown`.
-    pub(crate) closed: bool,
-    /// No job is taken any more, for this reason.
-    pub(crate) broken: Option<Box<str>>,
-    /// Workers, from the decision to start one until it is done.
-    pub(crate) threads: usize,
-    /// Those of them that have not looked at the queue yet.
-    pub(crate) starting: usize,
-    /// Those of them that are asleep in a wait of a task's.
-    pub(crate) blocked: usize,
-    /// Those of them that are asleep for want of work; the one that went to sleep last at the end.
-    pub(crate) parked: Vec<Arc<Parker>>,
-    /// Those of them that look for work, or have been woken to do so and have not come yet. More than one only at the end.
-    pub(crate) searching: usize,
+    /// Jobs are taken: neither shut down nor broken.
+    is_open: bool,
+    /// Somebody could be called for a job; follows from the counts.
+    has_help: bool,
+    /// More workers are awake than may be (a wait has ended, and its substitute is still there); follows from the counts.
+    is_overstaffed: bool,
     /// Submitters that wait for room.
-    pub(crate) waiting_for_room: usize,
+    pub(crate) waiting_for_room: u32,
+    pub(crate) bound: usize,
+    pub(crate) queue: Queue,
     pub(crate) finished: u64,
+
+    max_workers: usize,
+    /// Workers, from the decision to start one until it is done.
+    threads: usize,
+    /// Those of them that have not looked at the queue yet.
+    starting: usize,
+    /// Those of them that are asleep in a wait of a task's.
+    blocked: usize,
+    /// Those of them that look for work, or have been woken to do so and have not come yet. More than one only at the end.
+    searching: usize,
+    /// Those of them that are asleep for want of work; the one that went to sleep last at the end.
+    parked: Vec<Arc<Parker>>,
+    /// By `shutdown`.
+    is_closed: bool,
+    /// Why no job is taken, if it is not for a shutdown.
+    broken: Option<Box<str>>,
     /// Which numbers are given to workers.
-    pub(crate) numbers: Vec<bool>,
+    numbers: Vec<bool>,
     /// Of workers that nobody has joined yet.
     pub(crate) handles: Vec<JoinHandle<()>>,
     /// Threads that are being started: their handles are still to come.
@@ -50,21 +60,34 @@ pub(crate) enum Help {
     Start,
 }
 
+/// What a worker does next.
+pub(crate) enum Next {
+    Run(Job),
+    /// Look for work without the lock; it has been counted as doing so.
+    Search,
+    /// Sleep until it is called.
+    Park,
+    End,
+}
+
 impl State {
     pub(crate) fn new(queue: Queue, max_workers: usize, bound: usize) -> Self {
         State {
-            queue,
-            max_workers,
+            is_open: true,
+            has_help: true,
+            is_overstaffed: false,
+            waiting_for_room: 0,
             bound,
-            closed: false,
-            broken: None,
+            queue,
+            finished: 0,
+            max_workers,
             threads: 0,
             starting: 0,
             blocked: 0,
-            parked: Vec::new(),
             searching: 0,
-            waiting_for_room: 0,
-            finished: 0,
+            parked: Vec::new(),
+            is_closed: false,
+            broken: None,
             numbers: Vec::new(),
             handles: Vec::new(),
             spawning: 0,
@@ -72,32 +95,19 @@ impl State {
         }
     }
 
-    /// Workers that are neither parked nor asleep in a wait: each of them will look at the queue before it sleeps.
-    pub(crate) fn active(&self) -> usize {
-        self.threads - self.blocked - self.parked.len()
-    }
-
-    /// More workers are awake than may be: a wait has ended, and its substitute is still there.
-    pub(crate) fn is_overstaffed(&self) -> bool {
-        self.active() > self.max_workers
-    }
+    // ---- who is to be called
 
     /// Who must be called for the jobs in the queue.
     pub(crate) fn help(&self) -> Help {
-        if self.active() >= self.max_workers || self.queue.is_empty() {
+        if !self.has_help || self.queue.is_empty() {
             Help::None
         } else if !self.parked.is_empty() {
-            // Who comes and finds more than it takes calls the next.
-            if self.searching > 0 { Help::None } else { Help::Wake }
-        } else if self.queue.len() <= self.searching + self.starting || self.threads >= self.limit() {
-            Help::None
-        } else {
+            Help::Wake
+        } else if self.queue.len() > self.searching + self.starting {
             Help::Start
+        } else {
+            Help::None
         }
-    }
-
-    fn limit(&self) -> usize {
-        self.max_workers.saturating_add(SUBSTITUTES)
     }
 
     /// A worker is on a job and may be back at any moment.
@@ -105,28 +115,37 @@ impl State {
         self.active() > self.searching + self.starting
     }
 
-    /// Why a job is not taken.
-    pub(crate) fn refusal(&self) -> Option<Refusal> {
-        match &self.broken {
-            Some(why) => Some(Refusal::Broken(why.clone())),
-            None => self.closed.then_some(Refusal::ShutDown),
-        }
+    /// More threads live than there are places for workers.
+    pub(crate) fn has_substitutes(&self) -> bool {
+        self.threads > self.max_workers
     }
 
-    /// Nothing comes any more: a worker that finds the queue empty is done.
-    pub(crate) fn is_over(&self) -> bool {
-        self.closed || self.broken.is_some()
+    /// Workers that are neither parked nor asleep in a wait: each of them will look at the queue before it parks.
+    fn active(&self) -> usize {
+        self.threads - self.blocked - self.parked.len()
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.queue.len() >= self.bound
+    /// Has what follows from the counts follow them; after each change.
+    fn recount(&mut self) {
+        let active = self.active();
+        self.is_overstaffed = active > self.max_workers;
+        self.has_help = active < self.max_workers
+            && if self.parked.is_empty() {
+                self.threads < self.max_workers.saturating_add(SUBSTITUTES)
+            } else {
+                // Who comes and finds more than it takes calls the next.
+                self.searching == 0
+            };
     }
+
+    // ---- the life of a worker
 
     /// Counts a worker that is about to be started, and gives its number.
     pub(crate) fn reserve(&mut self) -> usize {
         self.threads += 1;
         self.starting += 1;
         self.spawning += 1;
+        self.recount();
         match self.numbers.iter().position(|taken| !taken) {
             Some(free) => {
                 self.numbers[free] = true;
@@ -139,22 +158,136 @@ impl State {
         }
     }
 
-    /// Worker `number` is done, or was never started.
-    pub(crate) fn release(&mut self, number: usize) {
-        self.threads -= 1;
-        self.numbers[number] = false;
+    /// A worker that was started looks at the queue for the first time (or never will).
+    pub(crate) fn arrive(&mut self) {
+        self.starting -= 1;
+        self.recount();
     }
 
-    /// Takes out the worker that went to sleep last, which is to look for work.
+    /// What a worker does that has nothing to do: this is all that it decides by.
+    pub(crate) fn next(&mut self, has_searched: bool) -> Next {
+        if !self.is_overstaffed
+            && let Some(job) = self.queue.pop()
+        {
+            Next::Run(job)
+        } else if self.is_over() {
+            Next::End
+        } else if !self.is_overstaffed && !has_searched && self.searching == 0 {
+            self.searching = 1;
+            self.recount();
+            Next::Search
+        } else {
+            Next::Park
+        }
+    }
+
+    /// A worker that looked for work, or was woken, is at the queue.
+    pub(crate) fn end_search(&mut self) {
+        self.searching -= 1;
+        self.recount();
+    }
+
+    pub(crate) fn park(&mut self, parker: &Arc<Parker>) {
+        self.parked.push(Arc::clone(parker));
+        self.recount();
+    }
+
+    /// A parked worker wakes by itself; false when somebody has taken it out to wake it.
+    pub(crate) fn unpark(&mut self, parker: &Arc<Parker>) -> bool {
+        let here = self.parked.iter().position(|other| Arc::ptr_eq(other, parker));
+        if let Some(here) = here {
+            self.parked.remove(here);
+            self.recount();
+        }
+        here.is_some()
+    }
+
+    /// Takes out the worker that parked last, which is to look for work.
     pub(crate) fn wake_one(&mut self) -> Option<Arc<Parker>> {
         let parker = self.parked.pop()?;
         self.searching += 1;
+        self.recount();
         Some(parker)
+    }
+
+    /// A task of a worker's goes to sleep in a wait.
+    pub(crate) fn block(&mut self) {
+        self.blocked += 1;
+        self.recount();
+    }
+
+    pub(crate) fn unblock(&mut self) {
+        self.blocked -= 1;
+        self.recount();
+    }
+
+    /// Worker `number` is done, or was never started. Gives how many there still are.
+    pub(crate) fn release(&mut self, number: usize) -> usize {
+        self.threads -= 1;
+        self.numbers[number] = false;
+        self.recount();
+        self.threads
+    }
+
+    // ---- the end
+
+    /// Why a job is not taken.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        if self.is_open {
+            return None;
+        }
+        Some(self.broken.clone().map_or(Refusal::ShutDown, Refusal::Broken))
+    }
+
+    /// Nothing comes any more: a worker that finds the queue empty is done.
+    pub(crate) fn is_over(&self) -> bool {
+        !self.is_open
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.queue.len() >= self.bound
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.is_open = false;
+        self.is_closed = true;
+    }
+
+    pub(crate) fn break_down(&mut self, why: &str) {
+        self.is_open = false;
+        self.broken.get_or_insert_with(|| why.into());
     }
 
     /// Takes out all parked workers: they are to look, and will find that it is over.
     pub(crate) fn wake_all(&mut self) -> Vec<Arc<Parker>> {
         self.searching += self.parked.len();
-        std::mem::take(&mut self.parked)
+        let parked = std::mem::take(&mut self.parked);
+        self.recount();
+        parked
+    }
+
+    // ---- numbers for who asks
+
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Workers that have nothing to do.
+    pub(crate) fn idle(&self) -> usize {
+        self.parked.len() + self.searching
+    }
+
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> [usize; 4] {
+        [self.threads, self.starting, self.blocked, self.searching]
+    }
+
+    #[cfg(test)]
+    pub(super) fn parked(&self) -> &[Arc<Parker>] {
+        &self.parked
     }
 }

@@ -13,7 +13,7 @@ impl Crew {
         let spawned = self.settings.thread(number).spawn(move || worker::serve(&crew, number));
         match spawned {
             Ok(handle) => {
-                let mut state = self.state.lock();
+                let mut state = self.lock();
                 state.spawning -= 1;
                 let retired = state.handles.extract_if(.., |other| other.is_finished()).collect();
                 state.handles.push(handle);
@@ -27,12 +27,10 @@ impl Crew {
 
     /// Others go on with what is queued. When there are none, the queue fails; a later job tries anew.
     fn start_failed(&self, number: usize, error: &io::Error) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.spawning -= 1;
-        state.starting -= 1;
-        state.release(number);
-        let orphans = if state.threads == 0 { state.queue.drain() } else { Vec::new() };
-        state.finished += orphans.len() as u64;
+        state.arrive();
+        let orphans = if state.release(number) == 0 { self.drain(&mut state) } else { Vec::new() };
         self.ended.notify_all();
         drop(state);
         for orphan in orphans {
@@ -43,14 +41,14 @@ impl Crew {
     /// Waits until all workers have ended, but for the calling thread.
     pub(crate) fn join(&self) {
         let me = thread::current().id();
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         loop {
             let others: Vec<_> = state.handles.extract_if(.., |worker| worker.thread().id() != me).collect();
             if !others.is_empty() {
                 state.joining += 1;
                 drop(state);
                 join(others);
-                state = self.state.lock();
+                state = self.lock();
                 state.joining -= 1;
                 self.ended.notify_all();
             } else if state.spawning > 0 || state.joining > 0 {

@@ -1,7 +1,7 @@
 //! The life of one worker.
 
 use super::parker::Parker;
-use super::state::{Help, State};
+use super::state::{Help, Next, State};
 use super::{Crew, Job};
 use concurrent_futures_core::PoolId;
 use concurrent_futures_core::worker::{self, WorkerThread};
@@ -21,10 +21,8 @@ const KEEP_SUBSTITUTE: Duration = Duration::from_millis(500);
 /// How a worker's sleep ended.
 enum Sleep {
     Called,
-    /// Nobody called in time; whether there are still too many.
-    TimedOut {
-        retire: bool,
-    },
+    /// Nobody called in time.
+    TimedOut,
 }
 
 /// Works until there is nothing left to do and nothing more can come.
@@ -33,33 +31,34 @@ pub(super) fn serve(crew: &Arc<Crew>, number: usize) {
     crew.initialize();
     let parker = Arc::new(Parker::new());
     let mut has_searched = false;
-    let mut state = crew.state.lock();
-    state.starting -= 1;
+    let mut state = crew.lock();
+    state.arrive();
     loop {
-        let is_surplus = state.is_overstaffed();
-        if !is_surplus && let Some(job) = state.queue.pop() {
-            crew.after_taking(state);
-            run(job);
-            has_searched = false;
-            state = crew.state.lock();
-            state.finished += 1;
-        } else if state.is_over() {
-            break;
-        } else if !is_surplus && !has_searched && state.searching == 0 {
-            state.searching += 1;
-            drop(state);
-            crew.search();
-            has_searched = true;
-            state = crew.state.lock();
-            state.searching -= 1;
-        } else {
-            let sleep;
-            (state, sleep) = crew.sleep(state, &parker);
-            match sleep {
-                Sleep::Called => has_searched = false,
-                Sleep::TimedOut { retire: true } => break,
-                Sleep::TimedOut { retire: false } => {}
+        match state.next(has_searched) {
+            Next::Run(job) => {
+                crew.after_taking(state);
+                run(job);
+                has_searched = false;
+                state = crew.lock();
+                state.finished += 1;
             }
+            Next::Search => {
+                drop(state);
+                crew.search();
+                has_searched = true;
+                state = crew.lock();
+                state.end_search();
+            }
+            Next::Park => {
+                let sleep;
+                (state, sleep) = crew.sleep(state, &parker);
+                match sleep {
+                    Sleep::Called => has_searched = false,
+                    Sleep::TimedOut if state.has_substitutes() => break,
+                    Sleep::TimedOut => {}
+                }
+            }
+            Next::End => break,
         }
     }
     state.release(number);
@@ -110,22 +109,20 @@ impl Crew {
 
     /// Sleeps until called; a worker that is one too many only for a time.
     fn sleep<'a>(&'a self, mut state: MutexGuard<'a, State>, parker: &Arc<Parker>) -> (MutexGuard<'a, State>, Sleep) {
-        state.parked.push(Arc::clone(parker));
-        let until = (state.threads > state.max_workers).then(|| Instant::now() + KEEP_SUBSTITUTE);
+        state.park(parker);
+        let until = state.has_substitutes().then(|| Instant::now() + KEEP_SUBSTITUTE);
         drop(state);
         if !parker.park(until) {
-            let mut state = self.state.lock();
-            if let Some(here) = state.parked.iter().position(|other| Arc::ptr_eq(other, parker)) {
-                state.parked.remove(here);
-                let retire = state.threads > state.max_workers;
-                return (state, Sleep::TimedOut { retire });
+            let mut state = self.lock();
+            if state.unpark(parker) {
+                return (state, Sleep::TimedOut);
             }
             drop(state);
             // Somebody took this worker out of the list just now, and is about to wake it.
             parker.park(None);
         }
-        let mut state = self.state.lock();
-        state.searching -= 1;
+        let mut state = self.lock();
+        state.end_search();
         (state, Sleep::Called)
     }
 }
@@ -146,8 +143,8 @@ impl WorkerThread for Seat {
         if self.waits.fetch_add(1, Ordering::Relaxed) > 0 {
             return;
         }
-        let mut state = self.crew.state.lock();
-        state.blocked += 1;
+        let mut state = self.crew.lock();
+        state.block();
         let help = state.help();
         drop(state);
         if help != Help::None {
@@ -157,7 +154,7 @@ impl WorkerThread for Seat {
 
     fn block_end(&self) {
         if self.waits.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.crew.state.lock().blocked -= 1;
+            self.crew.lock().unblock();
         }
     }
 }
