@@ -34,10 +34,12 @@ mod wait;
 pub mod worker;
 
 pub use error::{
-    BuildError, CodecError, CodecStep, Death, Ending, Failure, Panic, Refusal, TaskError, TaskErrorKind, TrySubmitError,
+    BuildError, CodecError, CodecStep, Death, Ending, Failure, KilledBy, OomEvidence, Panic, Refusal, TaskError,
+    TaskErrorKind, TrySubmitError,
 };
 pub use executor::{
-    Executor, ExecutorExt, Handle, OnDrop, SerialExecutor, Shutdown, Stats, TaskBuilder, TasksBuilder, WithContext,
+    Executor, ExecutorExt, Handle, OnDrop, SerialExecutor, Shutdown, ShutdownTimeout, Stats, TaskBuilder, TasksBuilder,
+    UnfinishedTask, WithContext,
 };
 pub use future::{CancelOnDrop, Future, InvalidState, Promise, SharedFuture, TimedOut};
 pub use id::{PoolId, TaskId};

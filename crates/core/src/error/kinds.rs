@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use super::Refusal;
+use super::{Death, Refusal};
 
 /// What happened; the details are in the payloads.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub enum TaskErrorKind {
     Cancelled,
     /// Ran into its own limit (`timeout`, `deadline`), which is given here.
     TimedOut(Duration),
+    /// Stopped by [`abort`](crate::Future::abort) while it ran.
+    Aborted,
     /// Panicked.
     Panicked(Panic),
     /// Its worker process ended while it ran.
@@ -38,6 +40,7 @@ impl fmt::Display for TaskErrorKind {
             TaskErrorKind::TimedOut(limit) => {
                 write!(f, "ran out of time: its limit was {limit:?}; give it more with `timeout` or `deadline`")
             }
+            TaskErrorKind::Aborted => f.write_str("was aborted while it ran"),
             TaskErrorKind::Panicked(panic) => panic.fmt(f),
             TaskErrorKind::WorkerDied(death) => death.fmt(f),
             TaskErrorKind::Codec(codec) => write!(f, "could not travel: {codec}"),
@@ -138,165 +141,6 @@ impl fmt::Display for Panic {
             None => write!(f, "panicked: {}", self.message),
         }
     }
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Ending {
-    /// It exited with this code.
-    Code(i32),
-    /// A signal ended it.
-    Signal {
-        /// The signal's number.
-        number: i32,
-        /// Whether a core was dumped.
-        core_dumped: bool,
-    },
-    /// Nobody could say: something else had collected its status.
-    Unknown,
-}
-
-/// The death of a worker process while it ran a task.
-///
-/// ```
-/// use concurrent_futures_core::{Death, Ending};
-///
-/// let death = Death::new(4711, Ending::Signal { number: 9, core_dumped: false });
-/// assert_eq!(death.signal(), Some("SIGKILL"));
-/// assert_eq!(death.exit_code(), None);
-/// assert!(!death.by_pool());
-/// ```
-#[derive(Clone, Debug)]
-pub struct Death {
-    pid: u32,
-    ending: Ending,
-    by_pool: bool,
-    last_words: Option<Box<str>>,
-}
-
-impl Death {
-    /// A death as its supervisor saw it.
-    pub fn new(pid: u32, ending: Ending) -> Self {
-        Death { pid, ending, by_pool: false, last_words: None }
-    }
-
-    /// Our own pool ended the worker (`terminate_workers`, `kill_workers`).
-    #[must_use]
-    pub fn caused_by_pool(mut self) -> Self {
-        self.by_pool = true;
-        self
-    }
-
-    /// What the worker could still say, such as its panic message under `panic = "abort"`.
-    #[must_use]
-    pub fn with_last_words(mut self, words: impl Into<Box<str>>) -> Self {
-        self.last_words = Some(words.into());
-        self
-    }
-
-    /// The process that died.
-    pub fn pid(&self) -> u32 {
-        self.pid
-    }
-
-    /// How it ended.
-    pub fn ending(&self) -> Ending {
-        self.ending
-    }
-
-    /// The exit code, if it exited.
-    pub fn exit_code(&self) -> Option<i32> {
-        match self.ending {
-            Ending::Code(code) => Some(code),
-            _ => None,
-        }
-    }
-
-    /// The name of the signal that ended it, if one did.
-    pub fn signal(&self) -> Option<&'static str> {
-        match self.ending {
-            Ending::Signal { number, .. } => Some(signal_name(number)),
-            _ => None,
-        }
-    }
-
-    /// Whether a core was dumped.
-    pub fn core_dumped(&self) -> bool {
-        matches!(self.ending, Ending::Signal { core_dumped: true, .. })
-    }
-
-    /// Whether our own pool ended it.
-    pub fn by_pool(&self) -> bool {
-        self.by_pool
-    }
-
-    /// What it could still say before it died.
-    pub fn last_words(&self) -> Option<&str> {
-        self.last_words.as_deref()
-    }
-}
-
-impl fmt::Display for Death {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "lost its worker: process {} ", self.pid)?;
-        match self.ending {
-            Ending::Code(code) => write!(f, "exited with code {code} before the task was done")?,
-            Ending::Signal { number, core_dumped } => {
-                write!(f, "was ended by {} (signal {number})", signal_name(number))?;
-                if core_dumped {
-                    f.write_str(", core dumped")?;
-                }
-            }
-            Ending::Unknown => f.write_str("ended, and its status is not known")?,
-        }
-        if self.by_pool {
-            f.write_str("; its own pool ended it")?;
-        }
-        if let Some(words) = &self.last_words {
-            write!(f, "; its last words: {words}")?;
-        }
-        Ok(())
-    }
-}
-
-fn signal_name(number: i32) -> &'static str {
-    // Linux's numbers on the architectures Rust's tier 1 knows.
-    const NAMES: [&str; 32] = [
-        "signal 0",
-        "SIGHUP",
-        "SIGINT",
-        "SIGQUIT",
-        "SIGILL",
-        "SIGTRAP",
-        "SIGABRT",
-        "SIGBUS",
-        "SIGFPE",
-        "SIGKILL",
-        "SIGUSR1",
-        "SIGSEGV",
-        "SIGUSR2",
-        "SIGPIPE",
-        "SIGALRM",
-        "SIGTERM",
-        "SIGSTKFLT",
-        "SIGCHLD",
-        "SIGCONT",
-        "SIGSTOP",
-        "SIGTSTP",
-        "SIGTTIN",
-        "SIGTTOU",
-        "SIGURG",
-        "SIGXCPU",
-        "SIGXFSZ",
-        "SIGVTALRM",
-        "SIGPROF",
-        "SIGWINCH",
-        "SIGIO",
-        "SIGPWR",
-        "SIGSYS",
-    ];
-    usize::try_from(number).ok().and_then(|n| NAMES.get(n).copied()).unwrap_or("a real-time signal")
 }
 
 /// Which step of a task's journey failed.

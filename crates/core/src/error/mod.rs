@@ -1,12 +1,14 @@
 //! Why a task has no value.
 
 mod build;
+mod death;
 mod kinds;
 mod record;
 mod refusal;
 
 pub use build::BuildError;
-pub use kinds::{CodecError, CodecStep, Death, Ending, Failure, Panic, TaskErrorKind};
+pub use death::{Death, Ending, KilledBy, OomEvidence};
+pub use kinds::{CodecError, CodecStep, Failure, Panic, TaskErrorKind};
 pub use refusal::{Refusal, TrySubmitError};
 
 pub(crate) use record::ErrorRecord;
@@ -87,6 +89,11 @@ impl TaskError {
     /// The task ran into its own limit (`timeout` or `deadline`); never "my wait ran out".
     pub fn is_timeout(&self) -> bool {
         matches!(self.0.kind, TaskErrorKind::TimedOut(_))
+    }
+
+    /// The task was stopped by [`abort`](crate::Future::abort) while it ran.
+    pub fn is_aborted(&self) -> bool {
+        matches!(self.0.kind, TaskErrorKind::Aborted)
     }
 
     /// The task panicked.

@@ -2,7 +2,7 @@
 
 use super::Executor;
 use crate::Portable;
-use crate::error::{TaskError, TrySubmitError};
+use crate::error::{Refusal, TaskError, TrySubmitError};
 use crate::future::Future;
 use crate::map::{BufferedMap, Map, MapUnordered, Options, start};
 use crate::task::{Deadline, Fallible, Function, Meta, One, Plain, Task, Unbound, pair};
@@ -71,9 +71,30 @@ impl<'a, E: Executor + ?Sized, A, R> TaskBuilder<'a, E, A, R> {
         A: Portable,
         R: Portable,
     {
+        self.offer(|executor, task| executor.try_submit_task(task))
+    }
+
+    /// Submits the task, waiting at most `limit` for room in a bounded queue.
+    ///
+    /// # Errors
+    /// The executor refused the task, with [`Refusal::Full`](crate::Refusal::Full) when there was no room in time; the
+    /// argument comes back.
+    pub fn submit_timeout(self, limit: Duration) -> Result<Future<R>, TrySubmitError<A>>
+    where
+        A: Portable,
+        R: Portable,
+    {
+        self.offer(|executor, task| executor.submit_task_timeout(task, limit))
+    }
+
+    fn offer(self, to: impl FnOnce(&E, Task) -> Result<(), (Task, Refusal)>) -> Result<Future<R>, TrySubmitError<A>>
+    where
+        A: Portable,
+        R: Portable,
+    {
         let (task, future) =
             pair(One { function: Plain(self.f), context: Unbound, args: self.args }, self.meta.boxed());
-        match self.executor.try_submit_task(task) {
+        match to(self.executor, task) {
             Ok(()) => Ok(future),
             Err((task, why)) => {
                 let work = task.into_work::<One<Plain<A, R>>>(&future);

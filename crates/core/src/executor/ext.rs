@@ -7,6 +7,7 @@ use crate::future::Future;
 use crate::map::{Map, MapUnordered};
 use crate::task::{Fallible, One, Plain, Star, Unbound, pair};
 use std::error::Error;
+use std::time::Duration;
 
 /// The methods of every [`Executor`], whatever it runs on.
 ///
@@ -45,6 +46,27 @@ pub trait ExecutorExt: Executor {
     /// The executor refused the task.
     fn try_submit<A: Portable, R: Portable>(&self, f: fn(A) -> R, args: A) -> Result<Future<R>, TrySubmitError<A>> {
         self.task(f, args).try_submit()
+    }
+
+    /// As [`submit`](Self::submit), but waits at most `limit` for room in a bounded queue, and gives the argument back.
+    ///
+    /// ```
+    /// use concurrent_futures_core::{ExecutorExt, SerialExecutor};
+    /// use std::time::Duration;
+    ///
+    /// let future = SerialExecutor::new().submit_timeout(|x: u8| x + 1, 1, Duration::from_secs(1)).unwrap();
+    /// assert_eq!(future.result().unwrap(), 2);
+    /// ```
+    ///
+    /// # Errors
+    /// The executor refused the task, with [`Refusal::Full`](crate::Refusal::Full) when there was no room in time.
+    fn submit_timeout<A: Portable, R: Portable>(
+        &self,
+        f: fn(A) -> R,
+        args: A,
+        limit: Duration,
+    ) -> Result<Future<R>, TrySubmitError<A>> {
+        self.task(f, args).submit_timeout(limit)
     }
 
     /// Submits a call that may fail: its `Err` becomes a [`TaskError`] whose

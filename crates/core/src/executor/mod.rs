@@ -5,6 +5,7 @@ mod context;
 mod ext;
 mod on_drop;
 mod serial;
+mod unfinished;
 
 pub use builder::{TaskBuilder, TasksBuilder};
 
@@ -13,11 +14,13 @@ pub use context::WithContext;
 pub use ext::ExecutorExt;
 pub use on_drop::OnDrop;
 pub use serial::SerialExecutor;
+pub use unfinished::{ShutdownTimeout, UnfinishedTask};
 
 use crate::error::Refusal;
 use crate::task::Task;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Runs tasks: what an author of an executor implements. Users call the methods of [`ExecutorExt`].
 ///
@@ -33,11 +36,45 @@ pub trait Executor: fmt::Debug + Send + Sync {
     /// Gives the very task back, not run, with the reason.
     fn try_submit_task(&self, task: Task) -> Result<(), (Task, Refusal)>;
 
+    /// Takes a task, waiting at most `limit` for room in a bounded queue. An executor without a bound never waits; the
+    /// provided method does not wait either.
+    ///
+    /// # Errors
+    /// As [`try_submit_task`](Self::try_submit_task); [`Refusal::Full`] when there was no room in time.
+    fn submit_task_timeout(&self, task: Task, limit: Duration) -> Result<(), (Task, Refusal)> {
+        let _ = limit;
+        self.try_submit_task(task)
+    }
+
     /// How many workers it may use at once; at least 1.
     fn num_workers(&self) -> usize;
 
     /// Takes no more tasks; may be called again, with other words.
     fn shutdown(&self, how: Shutdown);
+
+    /// As [`shutdown`](Self::shutdown), but waits at most `limit`, whatever `how` says about waiting. What is not done by
+    /// then goes on in the background; the pools have stronger words for it.
+    ///
+    /// The provided method does not wait: it reports an executor that has workers which are not idle.
+    ///
+    /// ```
+    /// use concurrent_futures_core::{Executor, SerialExecutor, Shutdown};
+    /// use std::time::Duration;
+    ///
+    /// assert!(SerialExecutor::new().shutdown_timeout(Shutdown::WAIT, Duration::from_secs(1)).is_ok());
+    /// ```
+    ///
+    /// # Errors
+    /// Not everything was done in time; the error lists what was not.
+    fn shutdown_timeout(&self, how: Shutdown, limit: Duration) -> Result<(), ShutdownTimeout> {
+        self.shutdown(Shutdown { wait: false, ..how });
+        let stats = self.stats();
+        if stats.queued == 0 && stats.idle >= stats.workers {
+            Ok(())
+        } else {
+            Err(ShutdownTimeout::new(limit, Vec::new()))
+        }
+    }
 
     /// A handle that does not keep the executor alive.
     fn handle(&self) -> Handle;
@@ -59,12 +96,20 @@ macro_rules! forward {
                 (**self).try_submit_task(task)
             }
 
+            fn submit_task_timeout(&self, task: Task, limit: Duration) -> Result<(), (Task, Refusal)> {
+                (**self).submit_task_timeout(task, limit)
+            }
+
             fn num_workers(&self) -> usize {
                 (**self).num_workers()
             }
 
             fn shutdown(&self, how: Shutdown) {
                 (**self).shutdown(how);
+            }
+
+            fn shutdown_timeout(&self, how: Shutdown, limit: Duration) -> Result<(), ShutdownTimeout> {
+                (**self).shutdown_timeout(how, limit)
             }
 
             fn handle(&self) -> Handle {
@@ -167,12 +212,20 @@ impl Executor for Handle {
         self.0.try_submit_task(task)
     }
 
+    fn submit_task_timeout(&self, task: Task, limit: Duration) -> Result<(), (Task, Refusal)> {
+        self.0.submit_task_timeout(task, limit)
+    }
+
     fn num_workers(&self) -> usize {
         self.0.num_workers()
     }
 
     fn shutdown(&self, how: Shutdown) {
         self.0.shutdown(how);
+    }
+
+    fn shutdown_timeout(&self, how: Shutdown, limit: Duration) -> Result<(), ShutdownTimeout> {
+        self.0.shutdown_timeout(how, limit)
     }
 
     fn handle(&self) -> Handle {

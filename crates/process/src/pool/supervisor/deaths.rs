@@ -6,7 +6,7 @@ use crate::pool::item::Item;
 use crate::pool::state::{After, Estate};
 use crate::slots::Page;
 use crate::wire::Ticket;
-use concurrent_futures_core::{Death, Ending, Panic, TaskError, TaskErrorKind};
+use concurrent_futures_core::{Death, Ending, KilledBy, Panic, TaskError, TaskErrorKind};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -78,7 +78,7 @@ impl Supervisor {
         };
         let mut death = Death::new(wake.pid, ending);
         if wake.by_pool {
-            death = death.caused_by_pool();
+            death = death.caused_by(KilledBy::Shutdown);
         }
         if wake.stillborn && !wake.by_pool && self.starts.stillborn() {
             let words = format!("its workers die before they are ready; the last one, {}, {death}", wake.name);
