@@ -24,12 +24,14 @@ mod future;
 mod id;
 mod init;
 mod map;
+mod output;
 mod panics;
 mod portable;
 mod service;
 mod sync;
 pub mod task;
 mod timer;
+mod unobserved;
 mod wait;
 pub mod worker;
 
@@ -45,8 +47,10 @@ pub use future::{CancelOnDrop, Future, InvalidState, Promise, SharedFuture, Time
 pub use id::{PoolId, TaskId};
 pub use init::InitResult;
 pub use map::{BufferedMap, Map, MapStream, MapUnordered};
+pub use output::TaskOutput;
 pub use portable::Portable;
-pub use task::Task;
+pub use task::{Backoff, Grace, Limits, RetryOn, Task};
+pub use unobserved::on_unobserved_error;
 pub use wait::{
     AsCompleted, AsCompletedStream, AsCompletedTimeout, ReturnWhen, Unfinished, Waitable, as_completed, wait,
 };

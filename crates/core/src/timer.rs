@@ -1,10 +1,11 @@
-//! Ends tasks whose time is up.
+//! Ends tasks, and attempts of tasks, whose time is up.
 //!
 //! One thread for the process, started with the first timeout. It holds no lock while it resolves a task and runs no code
 //! of the user's: callbacks, and the destructor of an argument that was never used, go to the callback service.
 
 use crate::cell::{Place, Ref, state};
 use crate::error::{TaskError, TaskErrorKind};
+use crate::task::{Due, Stop};
 use crate::{TaskId, service};
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
@@ -16,32 +17,28 @@ struct Timer {
 }
 
 struct State {
-    due: BTreeMap<(Instant, TaskId), (Ref, Duration)>,
+    due: BTreeMap<(Instant, TaskId), Ref>,
     started: bool,
 }
 
 static TIMER: Timer =
     Timer { state: Mutex::new(State { due: BTreeMap::new(), started: false }), sooner: Condvar::new() };
 
-/// Fails the task when `limit` has passed from now, unless it is done by then.
-pub(crate) fn start(task: &Ref, limit: Duration) {
-    let Some(at) = Instant::now().checked_add(limit) else { return };
-    schedule(task, at, limit);
-}
-
-/// Fails the task at `at`, unless it is done by then. `limit` is what the error says.
-pub(crate) fn schedule(task: &Ref, at: Instant, limit: Duration) {
+/// Has the timer look at the task when the first of its limits is reached. To be called again when a limit has changed.
+pub(crate) fn watch(task: &Ref) {
     let Some(meta) = task.meta() else { return };
     {
-        let mut due = meta.due.lock();
-        if due.is_some_and(|earlier| earlier <= at) {
+        let mut progress = meta.progress.lock();
+        let limits = progress.attempt_end.into_iter().chain(meta.deadline.map(|deadline| deadline.at));
+        let Some(at) = limits.min() else { return };
+        if progress.due.is_some_and(|earlier| earlier <= at) {
             return;
         }
         let mut state = TIMER.state.lock();
-        if let Some(later) = due.replace(at) {
+        if let Some(later) = progress.due.replace(at) {
             state.due.remove(&(later, task.id()));
         }
-        state.due.insert((at, task.id()), (task.clone(), limit));
+        state.due.insert((at, task.id()), task.clone());
         state.staff();
     }
     TIMER.sooner.notify_one();
@@ -53,7 +50,7 @@ pub(crate) fn schedule(task: &Ref, at: Instant, limit: Duration) {
 
 /// The task is done: its timer need not hold it any longer.
 pub(crate) fn forget(task: &Ref) {
-    let at = task.meta().and_then(|meta| meta.due.lock().take());
+    let at = task.meta().and_then(|meta| meta.progress.lock().due.take());
     if let Some(at) = at {
         let held = TIMER.state.lock().due.remove(&(at, task.id()));
         drop(held);
@@ -81,9 +78,9 @@ impl Timer {
                     self.sooner.wait_until(&mut state, at);
                 }
                 Some(_) => {
-                    let Some((_, (task, limit))) = state.due.pop_first() else { continue };
+                    let Some(((at, _), task)) = state.due.pop_first() else { continue };
                     drop(state);
-                    expire(task, limit);
+                    look(&task, at);
                     state = self.state.lock();
                 }
             }
@@ -91,18 +88,32 @@ impl Timer {
     }
 }
 
-fn expire(task: Ref, limit: Duration) {
+/// The timer's look at a task, for which it was due at `at`.
+fn look(task: &Ref, at: Instant) {
+    let Some(meta) = task.meta() else { return };
+    meta.progress.lock().due.take_if(|due| *due == at);
+    match meta.look(Instant::now()) {
+        Due::Nothing => watch(task),
+        Due::Attempt(attempt) => {
+            task.stop_attempt(attempt);
+            watch(task);
+        }
+        Due::Task { limit, attempt } => expire(task.clone(), limit, attempt),
+    }
+}
+
+fn expire(task: Ref, limit: Duration, attempt: u32) {
     let why = TaskError::new(TaskErrorKind::TimedOut(limit));
     if task.is_running() {
         // The runner owns the work: nothing of the user's is dropped here.
-        let _ = task.fail(why, true, Place::Service);
+        let _ = task.fail_and_stop(why, Stop::Timeout, attempt, Place::Service);
     } else if !task.is_done() {
         let home = task.home();
         let job = move || {
             // What has been started meanwhile fails too, and its late result is dropped; if somebody was faster, their
             // outcome stands.
             if !task.fail_unstarted(why.clone(), Place::Service) {
-                let _ = task.fail(why, true, Place::Service);
+                let _ = task.fail_and_stop(why, Stop::Timeout, attempt, Place::Service);
             }
         };
         service::run_urgent(home, Box::new(job));

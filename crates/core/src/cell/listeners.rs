@@ -1,5 +1,6 @@
 //! Who wants to hear of a task's end.
 
+use crate::output::TaskOutput;
 use crate::panics;
 use crate::sync::Thread;
 use crate::task::Remote;
@@ -46,6 +47,7 @@ struct Rare {
     waiters: Vec<Waiter>,
     callbacks: Vec<Callback>,
     remote: Option<Arc<dyn Remote>>,
+    output: Option<Arc<TaskOutput>>,
 }
 
 impl Listeners {
@@ -116,6 +118,14 @@ impl Listeners {
             return None;
         }
         std::mem::replace(&mut self.rare().remote, remote)
+    }
+
+    pub(crate) fn output(&self) -> Option<Arc<TaskOutput>> {
+        self.rare.as_ref()?.output.clone()
+    }
+
+    pub(crate) fn set_output(&mut self, output: TaskOutput) {
+        self.rare().output = Some(Arc::new(output));
     }
 
     fn rare(&mut self) -> &mut Rare {

@@ -4,6 +4,7 @@ mod listeners;
 #[cfg(all(test, concurrent_futures_loom))]
 mod models;
 mod nested;
+mod outcome;
 pub(crate) mod state;
 mod table;
 mod waiting;
@@ -14,8 +15,9 @@ pub(crate) use waiting::Until;
 pub(crate) use work::{NoWork, Work};
 
 use crate::error::{TaskError, TaskErrorKind, TaskInfo};
+use crate::output::TaskOutput;
 use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, UnsafeCell, fence};
-use crate::task::{Call, Meta, Remote, Reply};
+use crate::task::{Call, Meta, Remote, Reply, Stop};
 use crate::{PoolId, TaskId, panics, service};
 use listeners::Listeners;
 use nested::Nested;
@@ -127,7 +129,12 @@ impl Ref {
     pub(crate) fn claim(&self) -> bool {
         let mut state = self.state.load(Ordering::Relaxed);
         while phase(state) == PENDING && state & BUSY == 0 {
-            match self.state.compare_exchange_weak(state, state | RUNNING, Ordering::AcqRel, Ordering::Relaxed) {
+            match self.state.compare_exchange_weak(
+                state,
+                state | RUNNING | STARTED,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return true,
                 Err(now) => state = now,
             }
@@ -167,7 +174,9 @@ impl Ref {
 
     /// Resolves with an error, from outside or as the executor. Gives the error back when somebody was faster.
     pub(crate) fn fail(&self, why: TaskError, also_running: bool, place: Place) -> Result<(), TaskError> {
-        let flags = FAILED | if why.is_cancelled() { CANCELLED } else { 0 };
+        let cancelled = if why.is_cancelled() { CANCELLED } else { 0 };
+        let started = if why.kind().is_of_an_attempt() { STARTED } else { 0 };
+        let flags = FAILED | cancelled | started;
         if !self.begin_write(also_running, flags) {
             return Err(why);
         }
@@ -209,12 +218,43 @@ impl Ref {
 
     /// Resolves with a worker's bytes. A late reply is dropped.
     pub(crate) fn complete(&self, reply: Reply) {
-        let flags = if reply.is_error() { FAILED } else { 0 };
+        let flags = STARTED | if reply.is_error() { FAILED } else { 0 };
         if self.begin_write(true, flags) {
             // SAFETY: the cell lives, and `begin_write` gave us the outcome alone.
             unsafe { (self.vtable.store_reply)(self.0, reply) };
             self.publish(flags, Place::Service);
         }
+    }
+
+    /// As `fail`, also for a task that runs; then the executor is told to stop it.
+    pub(crate) fn fail_and_stop(
+        &self,
+        why: TaskError,
+        stop: Stop,
+        attempt: u32,
+        place: Place,
+    ) -> Result<(), TaskError> {
+        // Whoever resolves takes it out of the list.
+        let remote = self.listeners.lock().remote();
+        self.fail(why, true, place)?;
+        if let Some(remote) = remote {
+            remote.stop(stop, attempt);
+        }
+        Ok(())
+    }
+
+    /// The attempt that runs is over, and the executor is told to stop it; the task goes on.
+    pub(crate) fn stop_attempt(&self, attempt: u32) {
+        let remote = self.listeners.lock().remote();
+        if let Some(remote) = remote {
+            remote.stop(Stop::Timeout, attempt);
+        }
+    }
+
+    /// As `Future::abort`: whether the task is cancelled or aborted now.
+    pub(crate) fn abort(&self, place: Place) -> bool {
+        let why = || TaskError::new(TaskErrorKind::Aborted);
+        self.cancel(place) || self.fail_and_stop(why(), Stop::Abort, self.attempts(), place).is_ok()
     }
 
     /// As `Future::cancel`: whether the task is cancelled now.
@@ -472,91 +512,24 @@ impl Ref {
     }
 
     pub(crate) fn info(&self) -> TaskInfo {
-        TaskInfo { id: self.id, name: self.meta().and_then(|meta| meta.name.clone()) }
+        let name = self.meta().and_then(|meta| meta.name.clone());
+        TaskInfo { id: self.id, name, attempts: self.attempts(), output: self.output() }
     }
 
-    // ---- the outcome
-
-    /// The error, once READY; `None` for a value.
-    ///
-    /// # Safety
-    /// `T` is the type of the cell's outcome, the state has READY, and nobody can take the outcome while the result lives.
-    pub(crate) unsafe fn error<'a, T: 'a>(&'a self) -> Option<&'a TaskError> {
-        if self.state() & FAILED == 0 {
-            return None;
-        }
-        // SAFETY: the caller vouches for all three.
-        unsafe { self.ready::<T>() }.as_ref().err()
-    }
-
-    /// The outcome, once READY.
-    ///
-    /// # Safety
-    /// As for [`Ref::error`]; and the caller may look at a `T` in this thread: it is `Sync`, it is an error, or the caller
-    /// owns SETTLING.
-    pub(crate) unsafe fn ready<T>(&self) -> &Result<T, TaskError> {
-        // SAFETY: the caller vouches for `T`.
-        let slot = unsafe { self.slot::<T>() };
-        slot.outcome.with(|out| {
-            // SAFETY: READY was seen: nobody writes the outcome any more, and nobody takes it while the result lives.
-            match unsafe { &*out } {
-                Outcome::Ready(outcome) => outcome,
-                Outcome::Empty | Outcome::Encoded(_) => unreachable!("the outcome is read before it is ready"),
-            }
-        })
-    }
-
-    /// Takes the outcome out.
-    ///
-    /// # Safety
-    /// `T` is the type of the cell's outcome, which is READY, and the caller is its only user: the by-move owner in DONE,
-    /// or the last callback of a future that was consumed.
-    pub(crate) unsafe fn take<T>(&self) -> Result<T, TaskError> {
-        // SAFETY: the caller vouches for `T`.
-        let slot = unsafe { self.slot::<T>() };
-        let outcome = slot.outcome.with_mut(|out| {
-            // SAFETY: the caller is the only user of the outcome.
-            std::mem::replace(unsafe { &mut *out }, Outcome::Empty)
-        });
-        match outcome {
-            Outcome::Ready(outcome) => outcome,
-            Outcome::Empty | Outcome::Encoded(_) => unreachable!("the outcome is taken once, when it is ready"),
+    /// Attempts that have begun. Of a task that nothing was asked for there is one at most.
+    pub(crate) fn attempts(&self) -> u32 {
+        match self.meta() {
+            Some(meta) => meta.attempts(),
+            None => u32::from(self.state() & STARTED != 0 || self.is_running()),
         }
     }
 
-    /// Takes back the work of a task that was never claimed and is given up now.
-    ///
-    /// # Safety
-    /// `W` is the type of the cell's work.
-    pub(crate) unsafe fn take_work<W: Work>(&self) -> Option<W> {
-        if !self.claim() {
-            return None;
-        }
-        let cell = self.0.cast::<Cell<W>>();
-        // SAFETY: the caller vouches for `W`; the cell lives.
-        let cell = unsafe { cell.as_ref() };
-        cell.work.with_mut(|work| {
-            // SAFETY: the claim made us the owner of the work.
-            unsafe { (*work).take() }
-        })
+    pub(crate) fn attach_output(&self, output: TaskOutput) {
+        self.listeners.lock().set_output(output);
     }
 
-    /// # Safety
-    /// `T` is the type of the cell's outcome.
-    unsafe fn slot<T>(&self) -> &Slot<T> {
-        // SAFETY: the cell lives as long as this reference; a `Slot<T>` is at its beginning (`repr(C)`).
-        unsafe { self.0.cast::<Slot<T>>().as_ref() }
-    }
-
-    /// A second reference from the pointer that a callback gets.
-    ///
-    /// # Safety
-    /// `cell` comes from the call of a callback that is still running.
-    pub(crate) unsafe fn from_callback(cell: *mut ()) -> Ref {
-        // SAFETY: the caller of the callback passes its own valid pointer.
-        let header = unsafe { NonNull::new_unchecked(cell.cast::<Header>()) };
-        let borrowed = std::mem::ManuallyDrop::new(Ref(header));
-        Ref::clone(&borrowed)
+    pub(crate) fn output(&self) -> Option<Arc<TaskOutput>> {
+        self.listeners.lock().output()
     }
 }
 

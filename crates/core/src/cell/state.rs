@@ -25,6 +25,10 @@ pub(crate) const CANCELLED: u32 = 1 << 5;
 pub(crate) const FAILED: u32 = 1 << 6;
 /// The outcome can be read as a `Result`.
 pub(crate) const READY: u32 = 1 << 7;
+/// Somebody has begun to run the task.
+pub(crate) const STARTED: u32 = 1 << 9;
+/// Somebody has looked at the error.
+pub(crate) const OBSERVED: u32 = 1 << 8;
 
 pub(crate) const fn phase(state: u32) -> u32 {
     state & PHASE

@@ -1,9 +1,10 @@
 //! What is done with a cell whose type the caller does not know.
 
+use super::state::{CANCELLED, FAILED, OBSERVED};
 use super::{Cell, Header, Outcome, Place, Ref, Work};
 use crate::error::{TaskError, TaskErrorKind};
-use crate::panics;
-use crate::task::{Call, Reply};
+use crate::task::{Call, Reply, decode_error, with_running};
+use crate::{PoolId, panics, unobserved};
 use std::ptr::NonNull;
 
 /// The functions of a cell.
@@ -35,9 +36,33 @@ impl<W: Work> TableOf<W> {
     /// The header of a live cell of this type; nobody uses it any more.
     unsafe fn free(header: NonNull<Header>) {
         // SAFETY: it was made by `Box::new` of this very type, in `Ref::pair`.
-        let cell = unsafe { Box::from_raw(header.cast::<Cell<W>>().as_ptr()) };
+        let mut cell = unsafe { Box::from_raw(header.cast::<Cell<W>>().as_ptr()) };
+        if unobserved::is_hooked() {
+            Self::report(&mut cell);
+        }
         // A destructor of the user's that panics must not take an executor's thread along.
         let _ = panics::contain(|| drop(cell));
+    }
+
+    /// Reports an error that nobody has looked at.
+    fn report(cell: &mut Cell<W>) {
+        let header = &cell.slot.header;
+        let state = header.state.load(crate::sync::Ordering::Relaxed);
+        if state & FAILED == 0 || state & (CANCELLED | OBSERVED) != 0 {
+            return;
+        }
+        let home = PoolId::from_raw(header.home.load(crate::sync::Ordering::Relaxed));
+        let error = cell.slot.outcome.with_mut(|out| {
+            // SAFETY: the cell is exclusively ours.
+            match unsafe { &mut *out } {
+                Outcome::Ready(Err(error)) => Some(error.clone()),
+                Outcome::Encoded(reply) => Some(decode_error(&reply.bytes)),
+                _ => None,
+            }
+        });
+        if let Some(error) = error {
+            unobserved::report(error, home);
+        }
     }
 
     /// # Safety
@@ -76,10 +101,11 @@ impl<W: Work> TableOf<W> {
             // Nothing to run (its bytes were sent elsewhere, or it is a promise): somebody else completes it.
             return false;
         };
-        if let Some(limit) = cell.meta().and_then(|meta| meta.timeout) {
-            crate::timer::start(&cell, limit);
+        if let Some(meta) = cell.meta() {
+            meta.begin_attempt();
+            crate::timer::watch(&cell);
         }
-        let outcome = panics::catch(|| work.run()).map_err(TaskError::new);
+        let outcome = with_running(&*cell, || panics::catch(|| work.run(&cell))).map_err(TaskError::new);
         // SAFETY: `W::Out` is the type of the cell's outcome.
         if let Err(late) = unsafe { cell.set::<W::Out>(outcome, Place::Here) } {
             let _ = panics::contain(|| drop(late));

@@ -1,5 +1,6 @@
 //! What a cell runs.
 
+use super::Ref;
 use crate::error::TaskErrorKind;
 use crate::task::{Call, Reply};
 
@@ -7,7 +8,8 @@ use crate::task::{Call, Reply};
 pub(crate) trait Work: Sized {
     type Out;
 
-    fn run(self) -> Result<Self::Out, TaskErrorKind>;
+    /// `cell` is the one that this work is of.
+    fn run(self, cell: &Ref) -> Result<Self::Out, TaskErrorKind>;
 
     /// The work as bytes, for a worker process.
     fn encode(&self) -> Result<Call, TaskErrorKind> {
@@ -28,7 +30,7 @@ pub(crate) struct NoWork<T>(std::convert::Infallible, std::marker::PhantomData<T
 impl<T> Work for NoWork<T> {
     type Out = T;
 
-    fn run(self) -> Result<T, TaskErrorKind> {
+    fn run(self, _cell: &Ref) -> Result<T, TaskErrorKind> {
         match self.0 {}
     }
 }

@@ -33,6 +33,23 @@ pub enum TaskErrorKind {
     Abandoned,
 }
 
+impl TaskErrorKind {
+    /// Only a task that has started can end like this.
+    pub(crate) fn is_of_an_attempt(&self) -> bool {
+        match self {
+            TaskErrorKind::Panicked(_)
+            | TaskErrorKind::WorkerDied(_)
+            | TaskErrorKind::Failed(_)
+            | TaskErrorKind::Aborted => true,
+            TaskErrorKind::Codec(codec) => codec.step() != CodecStep::EncodeArgument,
+            TaskErrorKind::Cancelled
+            | TaskErrorKind::TimedOut(_)
+            | TaskErrorKind::Refused(_)
+            | TaskErrorKind::Abandoned => false,
+        }
+    }
+}
+
 impl fmt::Display for TaskErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -14,6 +14,7 @@ pub use refusal::{Refusal, TrySubmitError};
 pub(crate) use record::ErrorRecord;
 
 use crate::TaskId;
+use crate::output::TaskOutput;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -48,6 +49,8 @@ struct Inner {
 pub(crate) struct TaskInfo {
     pub(crate) id: TaskId,
     pub(crate) name: Option<Box<str>>,
+    pub(crate) attempts: u32,
+    pub(crate) output: Option<Arc<TaskOutput>>,
 }
 
 impl TaskError {
@@ -179,6 +182,17 @@ impl TaskError {
         self.0.task.as_ref()?.name.as_deref()
     }
 
+    /// How often the task was attempted: 0 when it never started, more than 1 when it was tried again.
+    pub fn attempts(&self) -> u32 {
+        let known = self.0.task.as_ref().map_or(0, |task| task.attempts);
+        known.max(u32::from(self.0.kind.is_of_an_attempt()))
+    }
+
+    /// What the task had printed, where the executor captures it.
+    pub fn output(&self) -> Option<&TaskOutput> {
+        self.0.task.as_ref()?.output.as_deref()
+    }
+
     /// The task's number.
     pub fn task_id(&self) -> Option<TaskId> {
         Some(self.0.task.as_ref()?.id)
@@ -207,9 +221,13 @@ impl From<BuildError> for TaskError {
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.task {
-            Some(TaskInfo { name: Some(name), .. }) => write!(f, "task `{name}` {}", self.0.kind),
-            Some(TaskInfo { id, name: None }) => write!(f, "task {id} {}", self.0.kind),
-            None => write!(f, "task {}", self.0.kind),
+            Some(TaskInfo { name: Some(name), .. }) => write!(f, "task `{name}` {}", self.0.kind)?,
+            Some(TaskInfo { id, .. }) => write!(f, "task {id} {}", self.0.kind)?,
+            None => write!(f, "task {}", self.0.kind)?,
+        }
+        match self.attempts() {
+            0 | 1 => Ok(()),
+            attempts => write!(f, " (in the last of {attempts} attempts)"),
         }
     }
 }
@@ -255,8 +273,12 @@ mod tests {
 
     #[test]
     fn says_which_task_what_happened_and_what_to_do() {
-        let error =
-            TaskError::from(Refusal::ShutDown).of_task(|| TaskInfo { id: TaskId::next(), name: Some("render".into()) });
+        let error = TaskError::from(Refusal::ShutDown).of_task(|| TaskInfo {
+            id: TaskId::next(),
+            name: Some("render".into()),
+            attempts: 0,
+            output: None,
+        });
         let text = error.to_string();
         assert!(text.starts_with("task `render` was refused"), "{text}");
         assert!(text.contains("shut down"), "{text}");
@@ -266,7 +288,7 @@ mod tests {
     fn a_shared_error_keeps_its_owner() {
         let error = TaskError::new(TaskErrorKind::Cancelled);
         let kept = error.clone();
-        let named = error.of_task(|| TaskInfo { id: TaskId::next(), name: None });
+        let named = error.of_task(|| TaskInfo { id: TaskId::next(), name: None, attempts: 0, output: None });
         assert_eq!(named.task_id(), kept.task_id());
     }
 }

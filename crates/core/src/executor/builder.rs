@@ -5,7 +5,10 @@ use crate::Portable;
 use crate::error::{Refusal, TaskError, TrySubmitError};
 use crate::future::Future;
 use crate::map::{BufferedMap, Map, MapUnordered, Options, start};
-use crate::task::{Deadline, Fallible, Function, Meta, One, Plain, Task, Unbound, pair};
+use crate::task::{
+    Again, Backoff, Cloner, Deadline, Fallible, Function, Grace, Meta, One, Plain, Retried, RetryOn, Task, Unbound,
+    call,
+};
 use std::error::Error;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -27,11 +30,13 @@ pub struct TaskBuilder<'a, E: ?Sized, A, R> {
     f: fn(A) -> R,
     args: A,
     meta: Meta,
+    clone: Option<Cloner<A>>,
+    judge: Option<fn(&R) -> bool>,
 }
 
 impl<'a, E: Executor + ?Sized, A, R> TaskBuilder<'a, E, A, R> {
     pub(super) fn new(executor: &'a E, f: fn(A) -> R, args: A) -> Self {
-        TaskBuilder { executor, f, args, meta: Meta::default() }
+        TaskBuilder { executor, f, args, meta: Meta::default(), clone: None, judge: None }
     }
 
     /// A name, for errors and `Debug`.
@@ -40,10 +45,102 @@ impl<'a, E: Executor + ?Sized, A, R> TaskBuilder<'a, E, A, R> {
         self
     }
 
-    /// How long the task may run, from its start. When the time is up its future fails; what it is doing is *not* stopped,
-    /// its late result is dropped, and its worker is free when it returns.
+    /// How long each attempt may run, from its start. When the time is up, and no retry follows, its future fails at once,
+    /// and its late result is dropped. In a process pool the worker is stopped and replaced, by the steps of
+    /// [`grace`](Self::grace); on threads the task can only be asked to stop
+    /// ([`should_stop`](crate::task::Current::should_stop)), and its worker is free when it returns.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.meta.timeout = Some(limit);
+        self
+    }
+
+    /// When the task must be done, all attempts and the waiting for a worker included; then its future fails as with a
+    /// timeout.
+    pub fn deadline(mut self, at: Instant) -> Self {
+        self.meta.deadline = Some(Deadline::new(at));
+        self
+    }
+
+    /// By which steps it is stopped when its time is up or it is aborted; see [`Grace`].
+    pub fn grace(mut self, grace: Grace) -> Self {
+        self.meta.grace = grace;
+        self
+    }
+
+    /// Up to so many attempts beyond the first; the default is none. What an attempt must end like for another one to follow
+    /// is said by [`retry_on`](Self::retry_on) (everything that is an error, by default) and [`retry_if`](Self::retry_if).
+    /// The argument is cloned for each attempt. The last attempt's outcome is the task's.
+    ///
+    /// On threads and on the serial executor the attempts follow each other in one thread, which others stand in for during
+    /// a pause; in a process pool each may go to another worker. An argument with channel handles cannot be sent twice: a
+    /// task that has one is not tried again when its worker has died.
+    ///
+    /// ```
+    /// use concurrent_futures_core::{ExecutorExt, RetryOn, SerialExecutor, task};
+    ///
+    /// fn flaky(x: u32) -> u32 {
+    ///     if task::current().attempt() < 3 { panic!("not yet") }
+    ///     x * 2
+    /// }
+    /// let ex = SerialExecutor::new();
+    /// let future = ex.task(flaky, 21).retries(5).retry_on(RetryOn::PANIC).submit();
+    /// assert_eq!(future.attempts(), 3);
+    /// assert_eq!(future.result().unwrap(), 42);
+    /// ```
+    pub fn retries(mut self, n: u32) -> Self
+    where
+        A: Clone,
+    {
+        self.meta.retry.more = n;
+        self.clone = Some(A::clone);
+        self
+    }
+
+    /// After which ends of an attempt another one follows, if there are [`retries`](Self::retries). The default is
+    /// [`RetryOn::ALL`].
+    pub fn retry_on(mut self, on: RetryOn) -> Self {
+        self.meta.retry.on = on;
+        self
+    }
+
+    /// Another attempt follows also when `again` says so of what the function has returned, if there are
+    /// [`retries`](Self::retries). It is asked where the task ran.
+    ///
+    /// ```
+    /// use concurrent_futures_core::{ExecutorExt, SerialExecutor, task};
+    ///
+    /// let ex = SerialExecutor::new();
+    /// let future = ex.task(|()| task::current().attempt(), ()).retries(9).retry_if(|attempt| *attempt < 4).submit();
+    /// assert_eq!(future.result().unwrap(), 4);
+    /// ```
+    pub fn retry_if(mut self, again: fn(&R) -> bool) -> Self {
+        self.judge = Some(again);
+        self
+    }
+
+    /// How long to wait before another attempt; the default is [`Backoff::NONE`].
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.meta.retry.backoff = backoff;
+        self
+    }
+
+    /// How much memory the task may have, in bytes, with what its worker has already. Needs a worker process: other executors
+    /// refuse the task. Which mechanism enforces it, and how exactly, is said by the process pool's builder.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.meta.limits.memory = Some(bytes);
+        self
+    }
+
+    /// How much CPU time an attempt may use, all its threads together; whole seconds, rounded up. Needs a worker process:
+    /// other executors refuse the task.
+    pub fn cpu_time_limit(mut self, time: Duration) -> Self {
+        self.meta.limits.cpu_time = Some(time);
+        self
+    }
+
+    /// How many descriptors the task's process may have open. Needs a worker process: other executors refuse the task.
+    pub fn open_files_limit(mut self, n: u64) -> Self {
+        self.meta.limits.open_files = Some(n);
         self
     }
 
@@ -59,7 +156,8 @@ impl<'a, E: Executor + ?Sized, A, R> TaskBuilder<'a, E, A, R> {
         A: Portable,
         R: Portable,
     {
-        submit(self.executor, Plain(self.f), self.args, self.meta)
+        let again = again(self.clone, self.judge);
+        submit(self.executor, Plain(self.f), self.args, self.meta, again)
     }
 
     /// Submits the task without waiting for room.
@@ -92,13 +190,18 @@ impl<'a, E: Executor + ?Sized, A, R> TaskBuilder<'a, E, A, R> {
         A: Portable,
         R: Portable,
     {
-        let (task, future) =
-            pair(One { function: Plain(self.f), context: Unbound, args: self.args }, self.meta.boxed());
+        let again = again(self.clone, self.judge).filter(|_| self.meta.retry.more > 0);
+        let one = One { function: Plain(self.f), context: Unbound, args: self.args };
+        let (task, future) = call(one, again, self.meta);
+        watch_deadline(&task);
         match to(self.executor, task) {
             Ok(()) => Ok(future),
             Err((task, why)) => {
-                let work = task.into_work::<One<Plain<A, R>>>(&future);
-                Err(TrySubmitError { args: work.args, why })
+                let args = match again {
+                    Some(_) => task.into_work::<Retried<Plain<A, R>>>(&future).one.args,
+                    None => task.into_work::<One<Plain<A, R>>>(&future).args,
+                };
+                Err(TrySubmitError { args, why })
             }
         }
     }
@@ -110,26 +213,41 @@ where
 {
     /// Submits a task that may fail; see [`ExecutorExt::submit_fallible`](super::ExecutorExt::submit_fallible).
     pub fn submit_fallible(self) -> Future<R> {
-        submit(self.executor, Fallible(self.f), self.args, self.meta)
+        let again = again(self.clone, self.judge);
+        submit(self.executor, Fallible(self.f), self.args, self.meta, again)
     }
 }
 
-fn submit<E, F>(executor: &E, function: F, args: F::Args, meta: Meta) -> Future<F::Out>
+fn submit<E, F>(
+    executor: &E,
+    function: F,
+    args: F::Args,
+    meta: Meta,
+    again: Option<Again<F::Args, F::Raw>>,
+) -> Future<F::Out>
 where
     E: Executor + ?Sized,
     F: Function<Context = Unbound>,
 {
-    let (task, future) = pair(One { function, context: Unbound, args }, meta.boxed());
+    let (task, future) = call(One { function, context: Unbound, args }, again, meta);
     hand_over(executor, task);
     future
 }
 
+fn again<A, Raw>(clone: Option<Cloner<A>>, judge: Option<fn(&Raw) -> bool>) -> Option<Again<A, Raw>> {
+    clone.map(|clone| Again { clone, judge })
+}
+
 /// Submits a task, with its deadline watched.
 pub(crate) fn hand_over<E: Executor + ?Sized>(executor: &E, task: Task) {
-    if let Some(deadline) = task.cell().meta().and_then(|meta| meta.deadline) {
-        crate::timer::schedule(task.cell(), deadline.at, deadline.limit);
-    }
+    watch_deadline(&task);
     executor.submit_task(task);
+}
+
+fn watch_deadline(task: &Task) {
+    if task.deadline().is_some() {
+        crate::timer::watch(task.cell());
+    }
 }
 
 impl<E: ?Sized, A, R> fmt::Debug for TaskBuilder<'_, E, A, R> {
@@ -153,11 +271,13 @@ pub struct TasksBuilder<'a, E: ?Sized, I: Iterator, R> {
     f: fn(I::Item) -> R,
     items: I,
     options: Options,
+    clone: Option<Cloner<I::Item>>,
+    judge: Option<fn(&R) -> bool>,
 }
 
 impl<'a, E: Executor + ?Sized, I: Iterator, R> TasksBuilder<'a, E, I, R> {
     pub(super) fn new(executor: &'a E, f: fn(I::Item) -> R, items: I) -> Self {
-        TasksBuilder { executor, f, items, options: Options::default() }
+        TasksBuilder { executor, f, items, options: Options::default(), clone: None, judge: None }
     }
 
     /// A name for each of the tasks, for errors.
@@ -166,8 +286,8 @@ impl<'a, E: Executor + ?Sized, I: Iterator, R> TasksBuilder<'a, E, I, R> {
         self
     }
 
-    /// How long each item may take, from its start; a chunk may take as long as its items together. As
-    /// [`TaskBuilder::timeout`], it does not stop what runs.
+    /// How long each attempt at an item may take, from its start; a chunk may take as long as its items together. See
+    /// [`TaskBuilder::timeout`].
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.options.meta.timeout = Some(limit);
         self
@@ -177,6 +297,68 @@ impl<'a, E: Executor + ?Sized, I: Iterator, R> TasksBuilder<'a, E, I, R> {
     /// and are cancelled if they have not started; results that are there still come.
     pub fn deadline(mut self, at: Instant) -> Self {
         self.options.meta.deadline = Some(Deadline::new(at));
+        self
+    }
+
+    /// By which steps a task is stopped when its time is up; see [`Grace`].
+    pub fn grace(mut self, grace: Grace) -> Self {
+        self.options.meta.grace = grace;
+        self
+    }
+
+    /// Up to so many attempts for each item beyond the first; see [`TaskBuilder::retries`]. Items with retries travel one by
+    /// one.
+    ///
+    /// ```
+    /// use concurrent_futures_core::{ExecutorExt, SerialExecutor, task};
+    ///
+    /// let ex = SerialExecutor::new();
+    /// let attempts: Result<Vec<u32>, _> =
+    ///     ex.tasks(|n: u32| { assert!(task::current().attempt() >= n); n }, [1, 3, 2]).retries(2).map().collect();
+    /// assert_eq!(attempts.unwrap(), [1, 3, 2]);
+    /// ```
+    pub fn retries(mut self, n: u32) -> Self
+    where
+        I::Item: Clone,
+    {
+        self.options.meta.retry.more = n;
+        self.clone = Some(I::Item::clone);
+        self
+    }
+
+    /// See [`TaskBuilder::retry_on`].
+    pub fn retry_on(mut self, on: RetryOn) -> Self {
+        self.options.meta.retry.on = on;
+        self
+    }
+
+    /// See [`TaskBuilder::retry_if`].
+    pub fn retry_if(mut self, again: fn(&R) -> bool) -> Self {
+        self.judge = Some(again);
+        self
+    }
+
+    /// See [`TaskBuilder::backoff`].
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.options.meta.retry.backoff = backoff;
+        self
+    }
+
+    /// See [`TaskBuilder::memory_limit`].
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.options.meta.limits.memory = Some(bytes);
+        self
+    }
+
+    /// See [`TaskBuilder::cpu_time_limit`]; for a chunk, as much as its items together.
+    pub fn cpu_time_limit(mut self, time: Duration) -> Self {
+        self.options.meta.limits.cpu_time = Some(time);
+        self
+    }
+
+    /// See [`TaskBuilder::open_files_limit`].
+    pub fn open_files_limit(mut self, n: u64) -> Self {
+        self.options.meta.limits.open_files = Some(n);
         self
     }
 
@@ -202,7 +384,8 @@ impl<'a, E: Executor + ?Sized, I: Iterator, R> TasksBuilder<'a, E, I, R> {
         I::Item: Portable,
         R: Portable,
     {
-        start(self.executor, Plain(self.f), Unbound, self.items, &self.options)
+        let again = self.again();
+        start(self.executor, Plain(self.f), Unbound, self.items, &self.options, again)
     }
 
     /// Starts the work; the results come as they are ready.
@@ -236,8 +419,8 @@ impl<'a, E: Executor + ?Sized, I: Iterator, R> TasksBuilder<'a, E, I, R> {
         I::Item: Portable,
         R: Portable,
     {
-        let (executor, function) = (self.executor, Plain(self.f));
-        let submit = |args| submit(executor, function, args, self.options.meta.clone());
+        let (executor, function, again) = (self.executor, Plain(self.f), again(self.clone, self.judge));
+        let submit = |args| submit(executor, function, args, self.options.meta.clone(), again);
         self.items.map(submit).collect()
     }
 
@@ -253,7 +436,18 @@ impl<'a, E: Executor + ?Sized, I: Iterator, R> TasksBuilder<'a, E, I, R> {
         R: Portable,
     {
         assert!(n > 0, "buffersize must be at least 1: with nothing in flight no result would ever come");
-        BufferedMap::new(self.executor, self.f, self.items, self.options, n)
+        let again = self.again();
+        BufferedMap::new(self.executor, self.f, self.items, self.options, again, n)
+    }
+
+    /// What items with retries need.
+    fn again(&self) -> Option<Again<I::Item, R>> {
+        let again = again(self.clone, self.judge).filter(|_| self.options.meta.retry.more > 0);
+        assert!(
+            again.is_none() || self.options.chunksize.unwrap_or(1) == 1,
+            "items with retries travel one by one: leave out either chunksize or retries"
+        );
+        again
     }
 }
 
@@ -264,7 +458,8 @@ where
 {
     /// Starts the work; see [`ExecutorExt::map_fallible`](super::ExecutorExt::map_fallible).
     pub fn map_fallible(self) -> Map<R> {
-        start(self.executor, Fallible(self.f), Unbound, self.items, &self.options)
+        let again = self.again();
+        start(self.executor, Fallible(self.f), Unbound, self.items, &self.options, again)
     }
 }
 

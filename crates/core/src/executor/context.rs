@@ -55,7 +55,7 @@ impl<'a, E: Executor + ?Sized, C: Portable + Sync> WithContext<'a, E, C> {
 
     /// As [`ExecutorExt::map`].
     pub fn map<A: Portable, R: Portable, I: IntoIterator<Item = A>>(&self, f: fn(&C, A) -> R, items: I) -> Map<R> {
-        start(self.executor, Call(f), self.context.clone(), items.into_iter(), &Options::default())
+        start(self.executor, Call(f), self.context.clone(), items.into_iter(), &Options::default(), None)
     }
 
     /// As [`ExecutorExt::map_fallible`].
@@ -64,7 +64,7 @@ impl<'a, E: Executor + ?Sized, C: Portable + Sync> WithContext<'a, E, C> {
         X: Into<Box<dyn Error + Send + Sync>> + 'static,
         I: IntoIterator<Item = A>,
     {
-        start(self.executor, WithContextFallible(f), self.context.clone(), items.into_iter(), &Options::default())
+        start(self.executor, WithContextFallible(f), self.context.clone(), items.into_iter(), &Options::default(), None)
     }
 }
 

@@ -176,7 +176,7 @@ pub trait ExecutorExt: Executor {
     where
         I: IntoIterator<Item = (A, B)>,
     {
-        crate::map::start(self, Star(f), Unbound, items.into_iter(), &crate::map::Options::default())
+        crate::map::start(self, Star(f), Unbound, items.into_iter(), &crate::map::Options::default(), None)
     }
 
     /// Calls `f` on every item for its effect, and waits for all of them.

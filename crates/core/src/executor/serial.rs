@@ -2,7 +2,7 @@
 
 use super::{Executor, Handle, Shutdown, Stats};
 use crate::error::{Refusal, TaskError};
-use crate::task::Task;
+use crate::task::{Task, refuse_limits};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -39,6 +39,9 @@ impl State {
     fn run(&self, task: Task) -> Result<(), (Task, Refusal)> {
         if self.shut_down.load(Ordering::Acquire) {
             return Err((task, Refusal::ShutDown));
+        }
+        if let Err(refusal) = refuse_limits(&task) {
+            return Err((task, refusal));
         }
         task.run();
         self.finished.fetch_add(1, Ordering::Relaxed);

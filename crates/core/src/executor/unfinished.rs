@@ -21,9 +21,9 @@ impl UnfinishedTask {
     /// For authors of executors.
     ///
     /// ```
-    /// use concurrent_futures_core::{TaskId, UnfinishedTask};
+    /// use concurrent_futures_core::{Promise, UnfinishedTask};
     ///
-    /// let task = UnfinishedTask::new(TaskId::next(), Some("render".into()), true);
+    /// let task = UnfinishedTask::new(Promise::<u8>::pair().1.id(), Some("render".into()), true);
     /// assert!(task.to_string().starts_with("`render`"));
     /// ```
     pub fn new(id: TaskId, name: Option<Box<str>>, running: bool) -> Self {

@@ -4,7 +4,7 @@ use super::{Future, Promise};
 use crate::cell::{Place, Ref};
 use crate::error::TaskError;
 use crate::executor::{Executor, ExecutorExt};
-use crate::task::Remote;
+use crate::task::{Remote, Stop};
 use crate::{Portable, panics};
 use std::sync::Arc;
 
@@ -123,5 +123,12 @@ impl Remote for Source {
 
     fn started(&self) -> bool {
         self.0.is_running()
+    }
+
+    fn stop(&self, why: Stop, _attempt: u32) {
+        // A derived future has no limit of its own.
+        if why == Stop::Abort {
+            self.0.abort(Place::Here);
+        }
     }
 }

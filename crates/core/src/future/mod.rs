@@ -10,6 +10,7 @@ pub use shared::SharedFuture;
 use crate::TaskId;
 use crate::cell::{Place, Ref, Until, state};
 use crate::error::TaskError;
+use crate::output::TaskOutput;
 use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
@@ -166,6 +167,36 @@ impl<T> Future<T> {
     /// ```
     pub fn cancel(&self) -> bool {
         self.cell.cancel(Place::Here)
+    }
+
+    /// Stops the task, also if it runs; whether it is cancelled or aborted now.
+    ///
+    /// What has not started is cancelled. What runs fails at once with [`TaskErrorKind::Aborted`](crate::TaskErrorKind),
+    /// what it returns is dropped, and there are no more attempts. Its worker process is stopped by the steps of the task's
+    /// [`Grace`](crate::Grace); on threads a task can only be asked, see
+    /// [`should_stop`](crate::task::Current::should_stop). Callbacks run here, before this returns.
+    ///
+    /// ```
+    /// use concurrent_futures_core::Promise;
+    ///
+    /// let (promise, future) = Promise::<u8>::pair();
+    /// promise.set_running_or_notify_cancel().unwrap();
+    /// assert!(!future.cancel() && future.abort());
+    /// assert!(future.result().unwrap_err().is_aborted());
+    /// ```
+    pub fn abort(&self) -> bool {
+        self.cell.abort(Place::Here)
+    }
+
+    /// How often the task was attempted until now: 0 when it has not started, more than 1 when it was tried again.
+    pub fn attempts(&self) -> u32 {
+        self.cell.attempts()
+    }
+
+    /// What the task has printed, once it is done, where the executor captures it (see `capture_output` of the process
+    /// pool's builder).
+    pub fn output(&self) -> Option<TaskOutput> {
+        self.cell.output().map(|output| (*output).clone())
     }
 
     /// Whether it was cancelled.

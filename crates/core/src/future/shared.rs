@@ -2,6 +2,7 @@
 
 use crate::cell::{Place, Ref, Until};
 use crate::error::TaskError;
+use crate::output::TaskOutput;
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -80,6 +81,21 @@ impl<T> SharedFuture<T> {
     /// Cancels the task if it has not started; whether it is cancelled now. For all owners.
     pub fn cancel(&self) -> bool {
         self.cell.cancel(Place::Here)
+    }
+
+    /// As [`Future::abort`](super::Future::abort), for all owners.
+    pub fn abort(&self) -> bool {
+        self.cell.abort(Place::Here)
+    }
+
+    /// As [`Future::attempts`](super::Future::attempts).
+    pub fn attempts(&self) -> u32 {
+        self.cell.attempts()
+    }
+
+    /// As [`Future::output`](super::Future::output).
+    pub fn output(&self) -> Option<TaskOutput> {
+        self.cell.output().map(|output| (*output).clone())
     }
 
     /// Whether it was cancelled.

@@ -5,7 +5,7 @@ use super::{Options, Piece};
 use crate::Portable;
 use crate::error::TaskError;
 use crate::executor::Executor;
-use crate::task::{Plain, Unbound};
+use crate::task::{Again, Plain, Unbound};
 use std::collections::VecDeque;
 use std::fmt;
 use std::iter::Fuse;
@@ -28,6 +28,7 @@ pub struct BufferedMap<'a, E: ?Sized, I: Iterator, R> {
     f: fn(I::Item) -> R,
     items: Fuse<I>,
     options: Options,
+    again: Option<Again<I::Item, R>>,
     current: Results<R>,
     pieces: VecDeque<Piece<R>>,
     cancel: fn(&Piece<R>) -> bool,
@@ -40,16 +41,25 @@ where
     I::Item: Portable,
     R: Portable,
 {
-    pub(crate) fn new(executor: &'a E, f: fn(I::Item) -> R, items: I, options: Options, buffer: usize) -> Self {
+    pub(crate) fn new(
+        executor: &'a E,
+        f: fn(I::Item) -> R,
+        items: I,
+        options: Options,
+        again: Option<Again<I::Item, R>>,
+        buffer: usize,
+    ) -> Self {
         let (current, pieces) = (Results::None, VecDeque::new());
-        let mut map = BufferedMap { executor, f, items: items.fuse(), options, current, pieces, cancel: Piece::cancel };
+        let mut map =
+            BufferedMap { executor, f, items: items.fuse(), options, again, current, pieces, cancel: Piece::cancel };
         while map.pieces.len() < buffer && map.submit_next() {}
         map
     }
 
     fn submit_next(&mut self) -> bool {
         let size = self.options.chunksize.unwrap_or(1);
-        let piece = Piece::submit(self.executor, Plain(self.f), &Unbound, &mut self.items, size, &self.options);
+        let piece =
+            Piece::submit(self.executor, Plain(self.f), &Unbound, &mut self.items, size, &self.options, self.again);
         let submitted = piece.is_some();
         self.pieces.extend(piece);
         submitted

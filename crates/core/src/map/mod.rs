@@ -12,7 +12,7 @@ pub use unordered::MapUnordered;
 pub(crate) use piece::Piece;
 
 use crate::executor::Executor;
-use crate::task::{Function, Meta};
+use crate::task::{Again, Function, Meta};
 
 /// What was asked for a batch.
 #[derive(Debug, Default)]
@@ -23,20 +23,27 @@ pub(crate) struct Options {
 }
 
 /// Submits all items, in chunks.
-pub(crate) fn start<E, F, I>(executor: &E, function: F, context: F::Context, items: I, options: &Options) -> Map<F::Out>
+pub(crate) fn start<E, F, I>(
+    executor: &E,
+    function: F,
+    context: F::Context,
+    items: I,
+    options: &Options,
+    again: Option<Again<F::Args, F::Raw>>,
+) -> Map<F::Out>
 where
     E: Executor + ?Sized,
     F: Function,
     I: Iterator<Item = F::Args>,
 {
     // A limit of time holds for a whole chunk, so without a choice a chunk is one item then.
-    let limited = options.meta.timeout.is_some() || options.meta.deadline.is_some();
+    let limited = options.meta.timeout.is_some() || options.meta.deadline.is_some() || again.is_some();
     let chosen = options.chunksize.or(limited.then_some(1));
     let mut sizes = ChunkSizes::new(chosen, executor.num_workers(), &items);
     let mut items = items.fuse();
     // Dropped, and with it cancelled, when the input panics.
     let mut map = Map::new();
-    while let Some(piece) = Piece::submit(executor, function, &context, &mut items, sizes.next_size(), options) {
+    while let Some(piece) = Piece::submit(executor, function, &context, &mut items, sizes.next_size(), options, again) {
         map.push(piece);
     }
     map

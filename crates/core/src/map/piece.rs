@@ -4,8 +4,9 @@ use super::Options;
 use crate::error::{CodecError, CodecStep, TaskError, TaskErrorKind, TaskInfo};
 use crate::executor::{Executor, hand_over};
 use crate::future::Future;
-use crate::task::{Chunk, Function, Meta, One, pair};
+use crate::task::{Again, Chunk, Function, One, call, pair};
 use crate::wait::{Slot, Waitable};
+use std::time::Duration;
 
 pub(crate) enum Piece<R> {
     One(Future<R>),
@@ -31,6 +32,7 @@ impl<R: Send> Piece<R> {
         items: &mut I,
         size: usize,
         options: &Options,
+        again: Option<Again<F::Args, F::Raw>>,
     ) -> Option<Piece<R>>
     where
         E: Executor + ?Sized,
@@ -40,7 +42,7 @@ impl<R: Send> Piece<R> {
         let context = context.clone();
         let first = items.next()?;
         if size == 1 {
-            let (task, future) = pair(One { function, context, args: first }, options.meta.clone().boxed());
+            let (task, future) = call(One { function, context, args: first }, again, options.meta.clone());
             hand_over(executor, task);
             return Some(Piece::One(future));
         }
@@ -48,9 +50,10 @@ impl<R: Send> Piece<R> {
         chunk.push(first);
         chunk.extend(items.take(size - 1));
         let count = chunk.len();
-        let each = options.meta.timeout;
-        let timeout = each.map(|each| each.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX)));
-        let meta = Meta { timeout, ..options.meta.clone() };
+        let together = |each: Duration| each.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+        let mut meta = options.meta.clone();
+        meta.timeout = meta.timeout.map(together);
+        meta.limits.cpu_time = meta.limits.cpu_time.map(together);
         let (task, future) = pair(Chunk { function, context, items: chunk }, meta.boxed());
         hand_over(executor, task);
         Some(Piece::Many(count, future))

@@ -4,7 +4,7 @@ use super::context::ContextHandle;
 use super::function::Function;
 use super::serve::{Entry, Reply, Served, Status, Trampoline, encode_error, serve_chunk, serve_one};
 use super::{Call, Task, pair};
-use crate::cell::Work;
+use crate::cell::{Ref, Work};
 use crate::error::{CodecError, CodecStep, Panic, TaskError, TaskErrorKind};
 use crate::future::Future;
 use crate::{codec, panics};
@@ -19,7 +19,7 @@ pub(crate) struct One<F: Function> {
 impl<F: Function> Work for One<F> {
     type Out = F::Out;
 
-    fn run(self) -> Result<F::Out, TaskErrorKind> {
+    fn run(self, _cell: &Ref) -> Result<F::Out, TaskErrorKind> {
         self.function.call(self.context.value(), self.args)
     }
 
@@ -27,7 +27,8 @@ impl<F: Function> Work for One<F> {
         let mut input = Vec::new();
         let context = self.context.encode()?;
         let encoded = codec::encode(&self.args, &mut input).map_err(|f| argument_error::<F>(f.message()))?;
-        Ok(Call { entry: entry(serve_one::<F>, self.function), input, context, handles: encoded.handles })
+        let entry = entry(serve_one::<F>, self.function);
+        Ok(Call { entry, input, context, handles: encoded.handles, judge: None })
     }
 
     fn decode(reply: Reply) -> Result<F::Out, TaskErrorKind> {
@@ -45,7 +46,7 @@ pub(crate) struct Chunk<F: Function> {
 impl<F: Function> Work for Chunk<F> {
     type Out = Vec<Result<F::Out, TaskError>>;
 
-    fn run(self) -> Result<Self::Out, TaskErrorKind> {
+    fn run(self, _cell: &Ref) -> Result<Self::Out, TaskErrorKind> {
         let mut results = Vec::with_capacity(self.items.len());
         let mut items = self.items.into_iter();
         // One guard for as many items as do not panic: it costs more than a cheap call.
@@ -68,18 +69,18 @@ impl<F: Function> Work for Chunk<F> {
             handles |= frame(&mut input, |out| match codec::encode_beside(args, out, known) {
                 Ok(encoded) => {
                     known += encoded.known;
-                    Served { status: Status::Value, handles: encoded.handles }
+                    Served { status: Status::Value, handles: encoded.handles, again: false }
                 }
                 Err(failure) => {
                     known += failure.known_handles();
                     // The item's own error goes along and comes back in its place.
                     encode_error(&argument_error::<F>(failure.message()), out);
-                    Served { status: Status::Error, handles: failure.handles() }
+                    Served { status: Status::Error, handles: failure.handles(), again: false }
                 }
             })
             .handles;
         }
-        Ok(Call { entry: entry(serve_chunk::<F>, self.function), input, context, handles })
+        Ok(Call { entry: entry(serve_chunk::<F>, self.function), input, context, handles, judge: None })
     }
 
     fn decode(reply: Reply) -> Result<Self::Out, TaskErrorKind> {
@@ -99,7 +100,7 @@ struct Closure<F>(F);
 impl<T, F: FnOnce() -> T> Work for Closure<F> {
     type Out = T;
 
-    fn run(self) -> Result<T, TaskErrorKind> {
+    fn run(self, _cell: &Ref) -> Result<T, TaskErrorKind> {
         Ok((self.0)())
     }
 }
@@ -139,7 +140,7 @@ struct Scoped<F, N> {
 impl<T, F: FnOnce() -> T, N: FnOnce(&Panic)> Work for Scoped<F, N> {
     type Out = T;
 
-    fn run(self) -> Result<T, TaskErrorKind> {
+    fn run(self, _cell: &Ref) -> Result<T, TaskErrorKind> {
         let outcome = panics::catch(|| Ok((self.f)()));
         if let Err(TaskErrorKind::Panicked(panic)) = &outcome {
             (self.on_panic)(panic);
@@ -201,7 +202,7 @@ mod tests {
         for (status, bytes) in [(Status::Value, &b"one"[..]), (Status::Error, b""), (Status::Value, b"three")] {
             frame(&mut out, |out| {
                 out.extend_from_slice(bytes);
-                Served { status, handles: false }
+                Served { status, handles: false, again: false }
             });
         }
         let back: Vec<_> = frames(&out).collect();

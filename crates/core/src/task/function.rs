@@ -11,12 +11,21 @@ pub(crate) trait Function: Copy + Send + 'static {
     type Context: ContextHandle;
     type Args: Portable;
     type Out: Portable;
+    /// What the function itself returns.
+    type Raw;
+
+    fn call_raw(self, context: &<Self::Context as ContextHandle>::Value, args: Self::Args) -> Self::Raw;
+
+    /// What its return means for the task.
+    fn refine(raw: Self::Raw) -> Result<Self::Out, TaskErrorKind>;
 
     fn call(
         self,
         context: &<Self::Context as ContextHandle>::Value,
         args: Self::Args,
-    ) -> Result<Self::Out, TaskErrorKind>;
+    ) -> Result<Self::Out, TaskErrorKind> {
+        Self::refine(self.call_raw(context, args))
+    }
 
     fn address(self) -> usize;
 
@@ -26,14 +35,14 @@ pub(crate) trait Function: Copy + Send + 'static {
     unsafe fn from_address(address: usize) -> Self;
 }
 
-fn failure<E: Into<Box<dyn Error + Send + Sync>>>(error: E) -> TaskErrorKind {
-    TaskErrorKind::Failed(Failure::new(error.into(), std::any::type_name::<E>()))
+fn fallible<R, E: Into<Box<dyn Error + Send + Sync>>>(returned: Result<R, E>) -> Result<R, TaskErrorKind> {
+    returned.map_err(|error| TaskErrorKind::Failed(Failure::new(error.into(), std::any::type_name::<E>())))
 }
 
 /// The pointer's kinds differ only in how they are called.
 macro_rules! function {
-    ($(#[$doc:meta])* $name:ident<$($p:ident),+>, $pointer:ty, $context:ty, $args:ty => $out:ty,
-     [$($bounds:tt)*], |$f:ident, $c:ident, $a:pat_param| $body:expr) => {
+    ($(#[$doc:meta])* $name:ident<$($p:ident),+>, $pointer:ty, $context:ty, $args:ty => $raw:ty => $out:ty,
+     [$($bounds:tt)*], |$f:ident, $c:ident, $a:pat_param| $body:expr, $refine:expr) => {
         $(#[$doc])*
         pub(crate) struct $name<$($p),+>(pub(crate) $pointer);
 
@@ -52,14 +61,15 @@ macro_rules! function {
             type Context = $context;
             type Args = $args;
             type Out = $out;
+            type Raw = $raw;
 
-            fn call(
-                self,
-                $c: &<Self::Context as ContextHandle>::Value,
-                $a: Self::Args,
-            ) -> Result<Self::Out, TaskErrorKind> {
+            fn call_raw(self, $c: &<Self::Context as ContextHandle>::Value, $a: Self::Args) -> Self::Raw {
                 let $f = self.0;
                 $body
+            }
+
+            fn refine(raw: Self::Raw) -> Result<Self::Out, TaskErrorKind> {
+                $refine(raw)
             }
 
             fn address(self) -> usize {
@@ -78,31 +88,31 @@ macro_rules! function {
 
 function!(
     /// `fn(A) -> R`.
-    Plain<A, R>, fn(A) -> R, Unbound, A => R,
-    [A: Portable, R: Portable], |f, _context, args| Ok(f(args))
+    Plain<A, R>, fn(A) -> R, Unbound, A => R => R,
+    [A: Portable, R: Portable], |f, _context, args| f(args), Ok
 );
 
 function!(
     /// `fn(A) -> Result<R, E>`, whose error becomes the task's.
-    Fallible<A, R, E>, fn(A) -> Result<R, E>, Unbound, A => R,
-    [A: Portable, R: Portable, E: Into<Box<dyn Error + Send + Sync>> + 'static], |f, _context, args| f(args).map_err(failure)
+    Fallible<A, R, E>, fn(A) -> Result<R, E>, Unbound, A => Result<R, E> => R,
+    [A: Portable, R: Portable, E: Into<Box<dyn Error + Send + Sync>> + 'static], |f, _context, args| f(args), fallible
 );
 
 function!(
     /// `fn(A, B) -> R`, for pairs.
-    Star<A, B, R>, fn(A, B) -> R, Unbound, (A, B) => R,
-    [A: Portable, B: Portable, R: Portable], |f, _context, (a, b)| Ok(f(a, b))
+    Star<A, B, R>, fn(A, B) -> R, Unbound, (A, B) => R => R,
+    [A: Portable, B: Portable, R: Portable], |f, _context, (a, b)| f(a, b), Ok
 );
 
 function!(
     /// `fn(&C, A) -> R`, with a context.
-    WithContext<C, A, R>, fn(&C, A) -> R, Bound<C>, A => R,
-    [C: Portable + Sync, A: Portable, R: Portable], |f, context, args| Ok(f(context, args))
+    WithContext<C, A, R>, fn(&C, A) -> R, Bound<C>, A => R => R,
+    [C: Portable + Sync, A: Portable, R: Portable], |f, context, args| f(context, args), Ok
 );
 
 function!(
     /// `fn(&C, A) -> Result<R, E>`, with a context, whose error becomes the task's.
-    WithContextFallible<C, A, R, E>, fn(&C, A) -> Result<R, E>, Bound<C>, A => R,
+    WithContextFallible<C, A, R, E>, fn(&C, A) -> Result<R, E>, Bound<C>, A => Result<R, E> => R,
     [C: Portable + Sync, A: Portable, R: Portable, E: Into<Box<dyn Error + Send + Sync>> + 'static],
-    |f, context, args| f(context, args).map_err(failure)
+    |f, context, args| f(context, args), fallible
 );

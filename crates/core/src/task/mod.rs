@@ -2,26 +2,33 @@
 
 mod body;
 mod context;
+mod current;
 mod function;
 mod meta;
+mod policy;
+mod retried;
 mod serve;
 
 pub use body::{closure, scoped_closure};
 pub use context::{Context, StoredContext};
+pub use current::{Current, RunningTask, current, with_running};
+pub use policy::{Backoff, Grace, Limits, RetryOn, Stop, Verdict};
 pub use serve::{DecodeScope, Entry, Reply, Served, Status, WorkerEnv, decode_error, encode_error, serve};
 
 pub(crate) use body::{Chunk, One};
 pub(crate) use context::{Bound, Unbound};
 pub(crate) use function::{Fallible, Function, Plain, Star, WithContext, WithContextFallible};
-pub(crate) use meta::{Deadline, Meta};
+pub(crate) use meta::{Deadline, Due, Meta};
+pub(crate) use retried::{Again, Cloner, Retried, call};
 
 use crate::cell::{Place, Ref, Work, state};
 use crate::error::{Refusal, TaskError, TaskErrorKind};
 use crate::future::Future;
+use crate::output::TaskOutput;
 use crate::{PoolId, TaskId};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A task on its way through an executor: the executor's half of a [`Future`].
 ///
@@ -64,6 +71,8 @@ pub struct Call {
     /// Channel handles were met while encoding, and are parked in a thread-local of `ipc-channel`: they must be sent from
     /// this thread before anything else is.
     pub handles: bool,
+    /// The address of the task's `retry_if`, for [`WorkerEnv::judge`].
+    pub judge: Option<usize>,
 }
 
 /// Who knows where a task is that was sent away.
@@ -74,6 +83,11 @@ pub trait Remote: Send + Sync {
     fn try_revoke(&self) -> bool;
     /// Whether it has been started.
     fn started(&self) -> bool;
+    /// The attempt that runs is to be ended: the task is resolved already, or will be tried again. `attempt` is its number
+    /// (0: it was not known to have begun); a later one must be left alone. Must not block.
+    fn stop(&self, why: Stop, attempt: u32) {
+        let _ = (why, attempt);
+    }
 }
 
 /// Makes a task and its future.
@@ -163,11 +177,65 @@ impl Task {
         self.0.clear_remote();
     }
 
-    /// The worker has started it: from now on its timeout runs.
-    pub fn start_timeout_clock(&self) {
-        if let Some(limit) = self.timeout() {
-            crate::timer::start(&self.0, limit);
+    /// The worker has started it: an attempt begins, and its timeout runs.
+    pub fn begin_attempt(&self) {
+        if let Some(meta) = self.0.meta() {
+            meta.begin_attempt();
+            crate::timer::watch(&self.0);
         }
+    }
+
+    /// Attempts that have begun.
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts()
+    }
+
+    /// Something was asked for that an attempt has to know of: a name, limits, retries.
+    pub fn has_policy(&self) -> bool {
+        self.0.meta().is_some()
+    }
+
+    /// The time of the attempt is up, but not that of the task: another one follows when this one is over.
+    pub fn attempt_stopped(&self) -> bool {
+        self.0.meta().is_some_and(|meta| meta.is_stopped())
+    }
+
+    /// The attempt has ended without an answer. After which pause the task is to be tried again; `None`: fail it.
+    pub fn retry_after(&self, verdict: Verdict) -> Option<Duration> {
+        if self.is_done() {
+            return None;
+        }
+        self.0.meta()?.end_attempt(verdict)
+    }
+
+    /// The attempt has ended with an answer. After which pause the task is to be tried again; `None`: complete it.
+    pub fn judge(&self, reply: &Reply) -> Option<Duration> {
+        let meta = self.0.meta()?;
+        if meta.retry.more == 0 || self.is_done() {
+            return None;
+        }
+        let verdict = if meta.is_stopped() { Some(Verdict::TimedOut) } else { reply.verdict() };
+        meta.end_attempt(verdict?)
+    }
+
+    /// When the task must be done, all attempts included.
+    pub fn deadline(&self) -> Option<Instant> {
+        Some(self.0.meta()?.deadline?.at)
+    }
+
+    /// How it is to be stopped.
+    pub fn grace(&self) -> Grace {
+        self.0.meta().map_or_else(Grace::default, |meta| meta.grace)
+    }
+
+    /// The limits of its own.
+    pub fn limits(&self) -> Limits {
+        self.0.meta().map_or_else(Limits::default, |meta| meta.limits)
+    }
+
+    /// What the task has printed, for its future and its error: before it is completed or failed.
+    pub fn attach_output(&self, output: TaskOutput) {
+        self.0.attach_output(output);
     }
 
     /// Resolves it with what a worker answered. The bytes are decoded later, by whoever looks at the outcome first, so
@@ -240,4 +308,19 @@ pub fn refuse_priority(task: &Task) -> Result<(), Refusal> {
                 .into(),
         )),
     }
+}
+
+/// Refuses limits of a task's own; for executors that cannot enforce them.
+///
+/// ```
+/// use concurrent_futures_core::{ExecutorExt, SerialExecutor};
+///
+/// let error = SerialExecutor::new().task(|x: u8| x, 1).memory_limit(1 << 30).submit().result().unwrap_err();
+/// assert!(error.is_refused());
+/// ```
+pub fn refuse_limits(task: &Task) -> Result<(), Refusal> {
+    if task.limits().is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::Unsupported("limits of memory, CPU time or open files need a worker process of the task's own".into()))
 }

@@ -2,7 +2,7 @@
 
 use super::context::ContextHandle;
 use super::function::Function;
-use super::{StoredContext, body};
+use super::{StoredContext, Verdict, body};
 use crate::codec;
 use crate::error::{CodecError, CodecStep, ErrorRecord, TaskError, TaskErrorKind};
 use crate::panics;
@@ -49,12 +49,19 @@ pub struct Served {
     /// Channel handles are parked in a thread-local of `ipc-channel` and must be sent, from this thread, before anything
     /// else is.
     pub handles: bool,
+    /// It is a value that the task's `retry_if` is not content with.
+    pub again: bool,
 }
 
 /// What a worker lends to the calls that it serves.
 pub trait WorkerEnv {
     /// The context that the call names.
     fn context(&mut self) -> Option<&mut StoredContext> {
+        None
+    }
+
+    /// The address of the predicate that the call was made with; see [`Call::judge`](super::Call::judge).
+    fn judge(&self) -> Option<usize> {
         None
     }
 
@@ -76,6 +83,8 @@ pub struct Reply {
     pub status: Status,
     /// The encoded result or error.
     pub bytes: Vec<u8>,
+    /// It is a value that the task's `retry_if` is not content with.
+    pub again: bool,
     /// Where to decode them, when channel handles came along.
     pub handles: Option<Box<dyn DecodeScope>>,
 }
@@ -83,6 +92,14 @@ pub struct Reply {
 impl Reply {
     pub(crate) fn is_error(&self) -> bool {
         self.status == Status::Error
+    }
+
+    /// An end of the attempt that another one may better.
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        match self.status {
+            Status::Value => self.again.then_some(Verdict::Unsatisfied),
+            Status::Error => Verdict::of(&decode_record(&self.bytes)),
+        }
     }
 
     /// Turns the bytes into the outcome.
@@ -150,8 +167,8 @@ pub(crate) type Trampoline = unsafe fn(usize, &[u8], &mut dyn WorkerEnv, &mut Ve
 /// Never unwinds: a panic of the task's is an outcome.
 ///
 /// # Safety
-/// Both addresses of `entry` are those of a [`Call`](super::Call) that this very program made, moved to this process's
-/// image.
+/// Both addresses of `entry`, and that of [`WorkerEnv::judge`] if there is one, are those of one [`Call`](super::Call) that
+/// this very program made, moved to this process's image.
 pub unsafe fn serve(entry: Entry, input: &[u8], env: &mut dyn WorkerEnv, out: &mut Vec<u8>) -> Served {
     let trampoline = entry.trampoline as *const ();
     // SAFETY: the caller vouches that this is the address of a trampoline; those are all of type `Trampoline`.
@@ -172,15 +189,23 @@ pub(super) unsafe fn serve_one<F: Function>(
 ) -> Served {
     // SAFETY: the caller vouches for it.
     let function = unsafe { F::from_address(function) };
+    let judge = env.judge().map(|address| {
+        let address = address as *const ();
+        // SAFETY: it is the address of the predicate that `Retried` was made with for this very function.
+        unsafe { std::mem::transmute::<*const (), fn(&F::Raw) -> bool>(address) }
+    });
+    let mut again = false;
     let outcome = panics::catch(|| {
         let context = F::Context::load(env)?;
         let mut args = None;
         env.decode(&mut || args = Some(decode_args::<F>(input)));
         let args =
             args.ok_or_else(|| argument_error::<F>("the channel handles that belong to it did not arrive"))??;
-        function.call(context.value(), args)
+        let raw = function.call_raw(context.value(), args);
+        again = judge.is_some_and(|judge| judge(&raw));
+        F::refine(raw)
     });
-    answer(outcome, out, &mut 0)
+    Served { again, ..answer(outcome, out, &mut 0) }
 }
 
 /// The trampoline of a chunk of calls: each item has an outcome of its own.
@@ -227,7 +252,7 @@ pub(super) unsafe fn serve_chunk<F: Function>(
         Ok(())
     });
     match served {
-        Ok(()) => Served { status: Status::Value, handles },
+        Ok(()) => Served { status: Status::Value, handles, again: false },
         Err(error) => {
             out.truncate(start);
             Served { handles, ..answer::<F::Out>(Err(error), out, &mut known) }
@@ -254,7 +279,7 @@ fn answer<R: serde::Serialize>(outcome: Result<R, TaskErrorKind>, out: &mut Vec<
             match encoded {
                 Ok(encoded) => {
                     *known += encoded.known;
-                    return Served { status: Status::Value, handles: encoded.handles };
+                    return Served { status: Status::Value, handles: encoded.handles, again: false };
                 }
                 Err(failure) => {
                     *known += failure.known_handles();
@@ -270,5 +295,5 @@ fn answer<R: serde::Serialize>(outcome: Result<R, TaskErrorKind>, out: &mut Vec<
         Err(error) => error,
     };
     encode_error(&error, out);
-    Served { status: Status::Error, handles }
+    Served { status: Status::Error, handles, again: false }
 }

@@ -15,6 +15,7 @@ mod manual;
 mod map;
 mod map_buffered;
 mod map_unordered;
+mod policy;
 mod promise;
 mod races;
 mod shared;

@@ -1,7 +1,9 @@
 //! An executor that sends its tasks as bytes, to a worker that is in this process and goes step by step.
 
-use concurrent_futures_core::task::{Call, Context, Remote, Reply, Served, StoredContext, WorkerEnv, serve};
-use concurrent_futures_core::{Executor, ExecutorExt, Handle, Refusal, Shutdown, Task};
+use concurrent_futures_core::task::{
+    Call, Context, Remote, Reply, Served, Stop, StoredContext, Verdict, WorkerEnv, serve,
+};
+use concurrent_futures_core::{Death, Ending, Executor, ExecutorExt, Handle, Refusal, Shutdown, Task, TaskErrorKind};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -13,11 +15,18 @@ const REVOKED: u8 = 2;
 
 /// What the parent knows of a task that is at the worker.
 #[derive(Debug)]
-struct Slot(AtomicU8);
+struct Slot {
+    word: AtomicU8,
+    stops: Mutex<Vec<(Stop, u32)>>,
+}
 
 impl Slot {
+    fn new() -> Self {
+        Slot { word: AtomicU8::new(QUEUED), stops: Mutex::default() }
+    }
+
     fn step(&self, to: u8) -> bool {
-        let stepped = self.0.compare_exchange(QUEUED, to, Ordering::AcqRel, Ordering::Acquire);
+        let stepped = self.word.compare_exchange(QUEUED, to, Ordering::AcqRel, Ordering::Acquire);
         stepped.map_or_else(|now| now == to, |_| true)
     }
 }
@@ -28,7 +37,11 @@ impl Remote for Slot {
     }
 
     fn started(&self) -> bool {
-        self.0.load(Ordering::Acquire) == STARTED
+        self.word.load(Ordering::Acquire) == STARTED
+    }
+
+    fn stop(&self, why: Stop, attempt: u32) {
+        self.stops.lock().unwrap().push((why, attempt));
     }
 }
 
@@ -42,11 +55,19 @@ pub struct Sent {
 impl Sent {
     /// The worker starts it; false when it has been revoked.
     pub fn start(&self) -> bool {
+        if self.slot.started() {
+            return true;
+        }
         let started = self.slot.step(STARTED);
         if started {
-            self.task.start_timeout_clock();
+            self.task.begin_attempt();
         }
         started
+    }
+
+    /// How the worker was told to stop it.
+    pub fn stops(&self) -> Vec<(Stop, u32)> {
+        self.slot.stops.lock().unwrap().clone()
     }
 }
 
@@ -91,8 +112,30 @@ impl Wire {
             return;
         }
         let mut bytes = Vec::new();
-        let served = self.serve(&sent.call, &mut bytes);
-        sent.task.complete(Reply { status: served.status, bytes, handles: None });
+        let Served { status, again, .. } = self.serve(&sent.call, &mut bytes);
+        let reply = Reply { status, bytes, again, handles: None };
+        match sent.task.judge(&reply) {
+            Some(_) => self.send_again(sent),
+            None => sent.task.complete(reply),
+        }
+    }
+
+    /// The worker dies of the task.
+    pub fn die(&self, sent: Sent) {
+        match sent.task.retry_after(Verdict::Died) {
+            Some(_) => self.send_again(sent),
+            None => {
+                let ending = Ending::Signal { number: 9, core_dumped: false };
+                sent.task.fail(TaskErrorKind::WorkerDied(Death::new(7, ending)).into());
+            }
+        }
+    }
+
+    fn send_again(&self, mut sent: Sent) {
+        sent.slot = Arc::new(Slot::new());
+        if sent.task.set_remote(sent.slot.clone()) {
+            self.0.lock().unwrap().sent.push_back(sent);
+        }
     }
 
     /// Answers everything that was sent.
@@ -105,7 +148,7 @@ impl Wire {
     fn serve(&self, call: &Call, out: &mut Vec<u8>) -> Served {
         let id = call.context.as_ref().map(|context| context.id);
         let mut context = id.and_then(|id| self.0.lock().unwrap().contexts.remove(&id));
-        let mut env = Env(context.as_mut());
+        let mut env = Env { context: context.as_mut(), judge: call.judge };
         // SAFETY: the call was made by this very program, and its addresses are those of this process.
         let served = unsafe { serve(call.entry, &call.input, &mut env, out) };
         if let (Some(id), Some(context)) = (id, context) {
@@ -115,11 +158,18 @@ impl Wire {
     }
 }
 
-struct Env<'a>(Option<&'a mut StoredContext>);
+struct Env<'a> {
+    context: Option<&'a mut StoredContext>,
+    judge: Option<usize>,
+}
 
 impl WorkerEnv for Env<'_> {
     fn context(&mut self) -> Option<&mut StoredContext> {
-        self.0.as_deref_mut()
+        self.context.as_deref_mut()
+    }
+
+    fn judge(&self) -> Option<usize> {
+        self.judge
     }
 }
 
@@ -130,7 +180,7 @@ impl Executor for Wire {
             Err(error) => return task.fail(error),
         };
         task.release_work();
-        let slot = Arc::new(Slot(AtomicU8::new(QUEUED)));
+        let slot = Arc::new(Slot::new());
         if !task.set_remote(slot.clone()) {
             return;
         }

@@ -225,7 +225,7 @@ impl State {
     pub(super) fn announced(&self, id: WorkerId, ticket: Ticket) -> Result<(), Misfit> {
         let Some(member) = self.members.get(&id) else { return Ok(()) };
         let item = member.current(ticket).ok_or(Misfit)?;
-        item.task.start_timeout_clock();
+        item.task.begin_attempt();
         Ok(())
     }
 

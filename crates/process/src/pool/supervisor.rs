@@ -282,7 +282,12 @@ impl News {
                 let status = if failed { Status::Error } else { Status::Value };
                 let parcel = if handles { state.receive_handles(id, ticket).map(Some) } else { Ok(None) };
                 let outcome = parcel
-                    .map(|parcel| Reply { status, bytes: body, handles: parcel.map(|parcel| Box::new(parcel) as _) })
+                    .map(|parcel| Reply {
+                        status,
+                        bytes: body,
+                        again: false,
+                        handles: parcel.map(|parcel| Box::new(parcel) as _),
+                    })
                     .map_err(|error| handles_error(CodecStep::DecodeResult, &error));
                 self.done.push((item, outcome));
                 Ok(())

@@ -172,7 +172,7 @@ impl Rig {
             state.employ(WorkerId(id), 1, after);
             item
         });
-        item.task.complete(Reply { status: Status::Value, bytes: vec![7], handles: None });
+        item.task.complete(Reply { status: Status::Value, bytes: vec![7], again: false, handles: None });
         self.finished += 1;
         true
     }
@@ -267,6 +267,7 @@ fn a_worker_is_given_more_only_when_it_is_quick() {
                 state.finished(WorkerId(0), ticket).unwrap().task.complete(Reply {
                     status: Status::Value,
                     bytes: vec![7],
+                    again: false,
                     handles: None,
                 });
             }

@@ -1,0 +1,96 @@
+//! A call that may be made several times.
+
+use super::body::One;
+use super::context::ContextHandle;
+use super::function::Function;
+use super::serve::Reply;
+use super::{Call, Meta, Task, Verdict, pair};
+use crate::cell::{Ref, Until, Work};
+use crate::error::TaskErrorKind;
+use crate::future::Future;
+use crate::panics;
+use std::time::Instant;
+
+/// Makes another argument.
+pub(crate) type Cloner<A> = fn(&A) -> A;
+
+/// What is needed to make a call again: another argument, and somebody to say whether a value is good enough.
+pub(crate) struct Again<A, Raw> {
+    pub(crate) clone: Cloner<A>,
+    pub(crate) judge: Option<fn(&Raw) -> bool>,
+}
+
+impl<A, Raw> Clone for Again<A, Raw> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A, Raw> Copy for Again<A, Raw> {}
+
+/// One call of a function, which is made again when the policy of the task says so.
+pub(crate) struct Retried<F: Function> {
+    pub(crate) one: One<F>,
+    again: Again<F::Args, F::Raw>,
+}
+
+/// A task of one call, and its future. It is made again only with an `again`.
+pub(crate) fn call<F: Function>(
+    one: One<F>,
+    again: Option<Again<F::Args, F::Raw>>,
+    meta: Meta,
+) -> (Task, Future<F::Out>) {
+    match again {
+        Some(again) if meta.retry.more > 0 => pair(Retried { one, again }, meta.boxed()),
+        _ => pair(one, meta.boxed()),
+    }
+}
+
+impl<F: Function> Work for Retried<F> {
+    type Out = F::Out;
+
+    /// All attempts, in this thread. The pauses between them are waits like any other: the pool puts a substitute in place.
+    fn run(self, cell: &Ref) -> Result<F::Out, TaskErrorKind> {
+        let One { function, context, args } = self.one;
+        loop {
+            let attempt = || {
+                let raw = function.call_raw(context.value(), (self.again.clone)(&args));
+                let again = self.again.judge.is_some_and(|judge| judge(&raw));
+                Ok((again, F::refine(raw)))
+            };
+            let (again, outcome) = panics::catch(attempt).unwrap_or_else(|panic| (false, Err(panic)));
+            let Some(pause) = next_attempt(cell, again, outcome.as_ref().err()) else { return outcome };
+            // Its destructor is the user's.
+            let _ = panics::contain(|| drop(outcome));
+            let resolved = pause.is_zero() && cell.is_done()
+                || !pause.is_zero() && cell.wait_until(Until::Done, Instant::now().checked_add(pause));
+            if resolved {
+                // Aborted, or out of time as a whole: nobody looks at this.
+                return Err(TaskErrorKind::Aborted);
+            }
+            if let Some(meta) = cell.meta() {
+                meta.begin_attempt();
+                crate::timer::watch(cell);
+            }
+        }
+    }
+
+    fn encode(&self) -> Result<Call, TaskErrorKind> {
+        let judge = self.again.judge.map(|judge| judge as *const () as usize);
+        Ok(Call { judge, ..self.one.encode()? })
+    }
+
+    fn decode(reply: Reply) -> Result<F::Out, TaskErrorKind> {
+        One::<F>::decode(reply)
+    }
+}
+
+/// The pause before the next attempt, after one that ended like this; `None`: there is none.
+fn next_attempt(cell: &Ref, again: bool, error: Option<&TaskErrorKind>) -> Option<std::time::Duration> {
+    let meta = cell.meta()?;
+    let verdict = if again { Some(Verdict::Unsatisfied) } else { error.and_then(Verdict::of) };
+    if !meta.is_stopped() && verdict.is_none() {
+        return None;
+    }
+    meta.end_attempt(verdict.unwrap_or(Verdict::TimedOut))
+}

@@ -1,0 +1,49 @@
+//! The hook for errors that nobody has looked at. It is one for the program, so its tests are one test in a program of its own.
+
+use concurrent_futures_core::{Executor, ExecutorExt, Promise, SerialExecutor, Shutdown, on_unobserved_error};
+use std::sync::mpsc;
+
+fn fail(words: String) -> u8 {
+    panic!("{words}")
+}
+
+#[test]
+fn what_nobody_looked_at_is_reported_and_nothing_else() {
+    let (tell, told) = mpsc::channel();
+    on_unobserved_error(move |error| drop(tell.send(error.panic().map(|panic| panic.message().to_owned()))));
+    let ex = SerialExecutor::new();
+    let submit = |words: &str| ex.submit(fail, words.to_owned());
+
+    // Looked at, in each of the ways.
+    drop(submit("result").result());
+    submit("exception").exception().unwrap();
+    submit("callback").add_done_callback(|outcome| assert!(outcome.is_err()));
+    submit("shared").shared().result().unwrap_err();
+    futures::executor::block_on(submit("await")).unwrap_err();
+    drop(submit("derived").map(|x| x).result());
+    // Not errors of a task's that anybody would miss.
+    drop(ex.submit(|x: u8| x, 1));
+    let (promise, future) = Promise::<u8>::pair();
+    future.cancel();
+    drop((promise, future));
+
+    // Only waited for, only asked whether it is done, derived and dropped.
+    submit("waited for").wait();
+    assert!(submit("done").done());
+    drop(submit("derived from").map(|x| x));
+    for expected in ["waited for", "done", "derived from"] {
+        assert_eq!(told.recv().unwrap().as_deref(), Some(expected));
+    }
+
+    // A refusal is an error, too.
+    ex.shutdown(Shutdown::WAIT);
+    drop(submit("refused"));
+    assert_eq!(told.recv().unwrap(), None);
+
+    // Another hook replaces this one.
+    let (tell_other, told_other) = mpsc::channel();
+    on_unobserved_error(move |error| tell_other.send(error.is_refused()).unwrap());
+    drop(submit("refused"));
+    assert!(told_other.recv().unwrap());
+    assert!(told.recv().is_err(), "the first hook is gone");
+}
