@@ -1,6 +1,6 @@
 //! What may be done with an outcome, and with work, by those who know their types.
 
-use super::state::OBSERVED;
+use super::state::{FAILED, OBSERVED};
 use super::{Cell, Header, Outcome, Ref, Slot, Work};
 use crate::error::TaskError;
 use crate::sync::Ordering;
