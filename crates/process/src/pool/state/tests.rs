@@ -3,7 +3,7 @@
 use super::*;
 use crate::link::Bytes;
 use crate::slots::Page;
-use crate::wire::Ticket;
+use crate::wire::{Down, Ticket};
 use concurrent_futures_core::task::{Reply, Status};
 use concurrent_futures_core::{
     Executor, ExecutorExt, Future, Handle, Refusal, Shutdown, Task, TaskError, TaskErrorKind,

@@ -1,0 +1,96 @@
+//! Workers come and go.
+
+use super::{After, Estate, State};
+use crate::launch::WorkerId;
+use crate::pool::member::{Member, Process, Stage};
+use crate::pool::placement::Remains;
+use crate::wire::Down;
+use rustix::process::Signal;
+
+impl State {
+    /// How many more workers there should be. Each worker that is about to come up takes one task.
+    pub(in crate::pool) fn wanted(&self) -> usize {
+        if self.queue.is_empty() {
+            return 0;
+        }
+        let room = self.limits.workers.saturating_sub(self.members.len());
+        self.queue.len().saturating_sub(self.starting()).min(room)
+    }
+
+    pub(in crate::pool) fn add(&mut self, member: Member) {
+        self.members.insert(member.id, member);
+    }
+
+    pub(in crate::pool) fn has_workers(&self) -> bool {
+        !self.members.is_empty()
+    }
+
+    /// The worker's process is known. Gives the signal that it is to get at once, if any.
+    pub(in crate::pool) fn started(&mut self, id: WorkerId, process: Process) -> Option<Signal> {
+        let member = self.members.get_mut(&id)?;
+        member.process = Some(process);
+        if self.forced.is_some() {
+            member.by_pool = true;
+        }
+        self.forced
+    }
+
+    /// The worker is ready for tasks. `false`: that is not what it can say now.
+    pub(in crate::pool) fn ready(&mut self, id: WorkerId, after: &mut After) -> bool {
+        let Some(member) = self.members.get_mut(&id) else { return true };
+        let first = !std::mem::replace(&mut member.was_ready, true);
+        // Otherwise it was told to leave before it was ready.
+        if first && member.stage == Stage::Starting {
+            member.stage = Stage::Ready;
+            self.employ(id, 0, after);
+        }
+        first
+    }
+
+    /// No more tasks for this worker; it is not told.
+    pub(in crate::pool) fn suspend(&mut self, id: WorkerId, by_pool: bool) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.stage = Stage::Leaving;
+            member.by_pool |= by_pool;
+            self.idle.retain(|idle| *idle != id);
+        }
+    }
+
+    /// The worker is dead. What it had not started goes back to the head of the queue.
+    pub(in crate::pool) fn bury(&mut self, id: WorkerId, after: &mut After) -> Option<Estate> {
+        let mut member = self.members.remove(&id)?;
+        self.idle.retain(|idle| *idle != id);
+        let mut estate = Estate {
+            was_ready: member.was_ready,
+            process: member.process.take(),
+            by_pool: member.by_pool,
+            lost: Vec::new(),
+        };
+        let mut unstarted = Vec::new();
+        for (ticket, item) in member.take_flights() {
+            match item.bury() {
+                Remains::Unstarted => unstarted.push(item),
+                Remains::Lost => estate.lost.push((ticket, item)),
+                Remains::Revoked => self.release(item, after),
+            }
+        }
+        self.finished += estate.lost.len() as u64;
+        self.requeue(unstarted);
+        self.spread(after);
+        Some(estate)
+    }
+
+    /// Tells a worker to leave when it is done with what it has.
+    pub(super) fn dismiss(&mut self, id: WorkerId, after: &mut After) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.stage = Stage::Leaving;
+            member.outbound.post(Down::End, None);
+            after.flush(&member.outbound);
+            self.idle.retain(|idle| *idle != id);
+        }
+    }
+
+    pub(super) fn starting(&self) -> usize {
+        self.members.values().filter(|member| member.stage == Stage::Starting).count()
+    }
+}
