@@ -9,6 +9,7 @@ use crate::launch::StartMethod;
 use concurrent_futures_core::{BuildError, InitResult, OnDrop, Portable, TaskError};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Settles how a [`ProcessPoolExecutor`] works; made by [`ProcessPoolExecutor::builder`].
 ///
@@ -28,6 +29,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[must_use = "there is no pool before `.build()`"]
 pub struct ProcessPoolBuilder {
     max_workers: Option<usize>,
+    min_workers: usize,
+    idle_timeout: Option<Duration>,
     max_tasks_per_child: Option<usize>,
     queue_bound: Option<usize>,
     start_method: StartMethod,
@@ -41,6 +44,8 @@ impl ProcessPoolBuilder {
     pub(super) fn new() -> Self {
         ProcessPoolBuilder {
             max_workers: None,
+            min_workers: 0,
+            idle_timeout: None,
             max_tasks_per_child: None,
             queue_bound: None,
             start_method: StartMethod::default(),
@@ -55,6 +60,35 @@ impl ProcessPoolBuilder {
     /// its cgroup allow.
     pub fn max_workers(mut self, n: usize) -> Self {
         self.max_workers = Some(n);
+        self
+    }
+
+    /// So many workers are started with the pool and kept, also when there is nothing to do. The default is 0: the first
+    /// worker starts with the first task.
+    ///
+    /// ```
+    /// use concurrent_futures_core::Executor;
+    /// use concurrent_futures_process::ProcessPoolExecutor;
+    /// use std::time::Duration;
+    ///
+    /// let pool = ProcessPoolExecutor::builder()
+    ///     .min_workers(1)
+    ///     .max_workers(8)
+    ///     .idle_timeout(Duration::from_secs(30))
+    ///     .build()?;
+    /// assert_eq!(pool.num_workers(), 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn min_workers(mut self, n: usize) -> Self {
+        self.min_workers = n;
+        self
+    }
+
+    /// A worker that has had nothing to do for so long ends, as long as more than
+    /// [`min_workers`](Self::min_workers) are there. The one that worked last gets the next task, so a pool shrinks to what
+    /// its load needs. Without this, workers stay until the pool ends.
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.idle_timeout = Some(limit);
         self
     }
 
@@ -125,7 +159,7 @@ impl ProcessPoolBuilder {
     /// Makes the pool. The fork server is started now, workers when there is work.
     ///
     /// # Errors
-    /// A number is zero; the argument of the initializer or the preload cannot be encoded; this process may not have workers
+    /// A number is zero; `min_workers` is more than `max_workers`; the argument of the initializer or the preload cannot be encoded; this process may not have workers
     /// (it runs with raised privileges, or is itself a worker of a worker of …); the system refuses.
     pub fn build(self) -> Result<ProcessPoolExecutor, BuildError> {
         boot::check().map_err(|refusal| BuildError::invalid(refusal.to_string()))?;
@@ -137,9 +171,16 @@ impl ProcessPoolBuilder {
             call.transpose().map_err(|e| BuildError::invalid(format!("the {what} cannot be sent to workers: {e}")))
         };
         let max_workers = at_least_one(self.max_workers, "max_workers")?;
+        let workers = max_workers.unwrap_or_else(num_cpus::get);
+        if self.min_workers > workers {
+            let words = format!("min_workers ({}) is more than max_workers ({workers})", self.min_workers);
+            return Err(BuildError::invalid(words));
+        }
         let settings = Settings {
             limits: Limits {
-                workers: max_workers.unwrap_or_else(num_cpus::get),
+                workers,
+                min_workers: self.min_workers,
+                idle_timeout: self.idle_timeout,
                 tasks: at_least_one(self.max_tasks_per_child, "max_tasks_per_child")?,
             },
             queue_bound: at_least_one(self.queue_bound, "queue_bound")?,
@@ -161,6 +202,8 @@ impl fmt::Debug for ProcessPoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessPoolBuilder")
             .field("max_workers", &self.max_workers)
+            .field("min_workers", &self.min_workers)
+            .field("idle_timeout", &self.idle_timeout)
             .field("max_tasks_per_child", &self.max_tasks_per_child)
             .field("queue_bound", &self.queue_bound)
             .field("start_method", &self.start_method)

@@ -35,6 +35,8 @@ pub(super) struct Inner {
     closed: AtomicBool,
     /// There is room in the bounded queue, or no task is taken any more.
     room: Condvar,
+    /// A worker has come up, or will not; looked at by those who warm the pool up.
+    crew: Condvar,
     pub(super) bell: Bell,
     ending: Mutex<Ending>,
     ended: Condvar,
@@ -63,6 +65,7 @@ impl Inner {
             settings,
             closed: AtomicBool::new(false),
             room: Condvar::new(),
+            crew: Condvar::new(),
             bell,
             ending: Mutex::new(Ending::Gone),
             ended: Condvar::new(),
@@ -100,6 +103,9 @@ impl Inner {
         }
         if after.room && self.settings.queue_bound.is_some() {
             self.room.notify_all();
+        }
+        if after.crew {
+            self.crew.notify_all();
         }
         after.carry_out();
     }
@@ -184,6 +190,43 @@ impl Inner {
         if let Some((item, refusal)) = refused {
             item.task.fail(refusal.into());
         }
+    }
+
+    // ---- workers
+
+    pub(super) fn num_workers(&self) -> usize {
+        self.lock().limits.workers
+    }
+
+    /// Allows so many workers from now on. `Err`: the pool takes no tasks any more.
+    pub(super) fn resize(&self, workers: usize) -> Result<(), Refusal> {
+        let mut after = After::default();
+        {
+            let mut state = self.lock();
+            state.open()?;
+            state.resize(workers, &mut after);
+        }
+        self.finish(after);
+        Ok(())
+    }
+
+    /// Starts all workers that may run and waits until they are ready.
+    pub(super) fn warm_up(&self) -> Result<(), Refusal> {
+        let mut after = After::default();
+        let since = self.lock().warm_up(&mut after);
+        self.finish(after);
+        worker::blocking(|| {
+            let mut state = self.lock();
+            loop {
+                match state.is_warm(since) {
+                    Ok(false) => self.crew.wait(&mut state),
+                    outcome => {
+                        state.warmed_up();
+                        return outcome.map(drop);
+                    }
+                }
+            }
+        })
     }
 
     // ---- the end

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What a worker that has just proved to be quick is given at a time.
 const WINDOW_MAX: usize = SLOTS / 2;
@@ -43,6 +44,10 @@ pub(super) struct Member {
     pub(super) process: Option<Process>,
     /// We ended it, or are about to.
     pub(super) by_pool: bool,
+    /// It has been told to leave.
+    pub(super) dismissed: bool,
+    /// Since when it has had nothing to do, where that matters.
+    pub(super) idle_since: Option<Instant>,
     pub(super) outbound: Arc<dyn Outbound>,
     pub(super) page: Arc<Page>,
     /// For channel handles, which cannot be bytes.
@@ -96,6 +101,8 @@ impl Member {
             was_ready: false,
             process: None,
             by_pool: false,
+            dismissed: false,
+            idle_since: None,
             outbound,
             page,
             lane: ParentLane::default(),

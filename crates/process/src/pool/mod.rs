@@ -95,6 +95,50 @@ impl ProcessPoolExecutor {
         self.inner.worker_pids()
     }
 
+    /// Allows `max_workers` processes from now on. More come when there is work for them. If there are too many, those leave
+    /// that have nothing to do, then those that are not up yet, then the others when the task that they run is done; what
+    /// they had been given to do next goes to others. A smaller number than the builder's
+    /// [`min_workers`](ProcessPoolBuilder::min_workers) is also what is kept.
+    ///
+    /// ```
+    /// use concurrent_futures_core::{Executor, ExecutorExt};
+    /// use concurrent_futures_process::ProcessPoolExecutor;
+    ///
+    /// let pool = ProcessPoolExecutor::new(1)?;
+    /// pool.resize(2)?;
+    /// assert_eq!(pool.num_workers(), 2);
+    /// assert_eq!(pool.submit(|x: u64| x + 1, 1).result()?, 2);
+    /// assert!(pool.resize(0).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The number is zero, or the pool takes no tasks any more.
+    pub fn resize(&self, max_workers: usize) -> Result<(), BuildError> {
+        if max_workers == 0 {
+            return Err(BuildError::invalid("a pool needs at least 1 worker; `shutdown` ends it"));
+        }
+        self.inner.resize(max_workers).map_err(|why| BuildError::invalid(why.to_string()))
+    }
+
+    /// Starts as many workers as may run, and waits until all of them are ready: then no task waits for one to start. They
+    /// stay as other workers do.
+    ///
+    /// ```
+    /// use concurrent_futures_process::ProcessPoolExecutor;
+    ///
+    /// let pool = ProcessPoolExecutor::new(2)?;
+    /// pool.warm_up()?;
+    /// assert_eq!(pool.worker_pids().len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The pool breaks or is shut down meanwhile, or its workers cannot be started.
+    pub fn warm_up(&self) -> Result<(), BuildError> {
+        self.inner.warm_up().map_err(|why| BuildError::invalid(why.to_string()))
+    }
+
     /// Sends SIGTERM to every worker, cancels what has not started, and takes no more tasks. Does not wait. The tasks that
     /// ran fail; one that ignores the signal is finished.
     ///
@@ -141,7 +185,7 @@ impl Executor for ProcessPoolExecutor {
     }
 
     fn num_workers(&self) -> usize {
-        self.inner.settings.limits.workers
+        self.inner.num_workers()
     }
 
     fn shutdown(&self, how: Shutdown) {
@@ -188,6 +232,7 @@ impl fmt::Debug for ProcessPoolExecutor {
 #[derive(Debug)]
 struct Distant {
     pool: Weak<Inner>,
+    /// How many workers there were when the handle was made; what it says when the pool is gone.
     workers: usize,
 }
 
@@ -207,7 +252,7 @@ impl Executor for Distant {
     }
 
     fn num_workers(&self) -> usize {
-        self.workers
+        self.pool.upgrade().map_or(self.workers, |pool| pool.num_workers())
     }
 
     fn shutdown(&self, how: Shutdown) {

@@ -4,6 +4,7 @@
 mod closing;
 mod crew;
 mod sharing;
+mod sizing;
 #[cfg(test)]
 mod tests;
 
@@ -18,11 +19,16 @@ use rustix::process::Signal;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the state's steps go by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) workers: usize,
+    /// So many are kept also when there is nothing to do.
+    pub(super) min_workers: usize,
+    /// How long the others stay then; without it, for ever.
+    pub(super) idle_timeout: Option<Duration>,
     /// Tasks in one worker's life.
     pub(super) tasks: Option<usize>,
 }
@@ -44,6 +50,10 @@ pub(super) struct State {
     members: HashMap<WorkerId, Member>,
     /// Workers that have nothing to do, the one that worked last at the end. While there is one, the queue is empty.
     idle: Vec<WorkerId>,
+    /// Threads that wait until all workers are up.
+    warming: usize,
+    /// How often it was given up to start a worker, and why the last time.
+    given_up: (u64, Box<str>),
     /// Tasks that core has revoked and resolves at this moment: to be kept until it has.
     limbo: Vec<Item>,
     /// Threads that are resolving tasks which they have taken out.
@@ -67,6 +77,8 @@ pub(super) struct After {
     pub(super) ring: bool,
     /// There is room in the queue.
     pub(super) room: bool,
+    /// Those who wait for workers have something to look at.
+    pub(super) crew: bool,
 }
 
 impl After {
@@ -92,6 +104,8 @@ impl After {
 #[derive(Debug)]
 pub(super) struct Estate {
     pub(super) was_ready: bool,
+    /// It was told to leave.
+    pub(super) dismissed: bool,
     pub(super) process: Option<Process>,
     pub(super) by_pool: bool,
     /// The tasks that it had started; one, unless it lies.
@@ -110,6 +124,8 @@ impl State {
             reserved: 0,
             members: HashMap::new(),
             idle: Vec::new(),
+            warming: 0,
+            given_up: (0, "".into()),
             limbo: Vec::new(),
             resolving: 0,
             finished: 0,

@@ -90,7 +90,7 @@ impl Supervisor {
         let preload = pool.settings.preload.as_ref().map(|preload| preload.for_launcher());
         let launcher = Launcher::new(pool.settings.start_method, preload, boot::depth() + 1)?;
         poller.add(launcher.fd(), LAUNCHER, Interest::READ)?;
-        let starts = Starts::new(pool.settings.limits.workers);
+        let starts = Starts::default();
         Ok(Supervisor {
             pool,
             poller,
@@ -105,7 +105,11 @@ impl Supervisor {
     fn supervise(mut self) {
         loop {
             let mut after = After::default();
-            let over = self.pool.lock().tend(&mut after);
+            let over = {
+                let mut state = self.pool.lock();
+                state.expire_idle(Instant::now(), &mut after);
+                state.tend(&mut after)
+            };
             self.pool.finish(after);
             if over && self.wakes.is_empty() {
                 return;
@@ -248,8 +252,9 @@ impl Supervisor {
         let wakes = self.wakes.values().map(Wake::until);
         let state = self.pool.lock();
         let retry = self.starts.retry_at().filter(|_| state.wanted() > 0);
+        let expiry = state.next_expiry();
         let limbo = state.in_limbo().then(|| Instant::now() + LIMBO);
-        let first = deaf.chain(wakes).chain(retry).chain(limbo).min()?;
+        let first = deaf.chain(wakes).chain(retry).chain(limbo).chain(expiry).min()?;
         Some(first.saturating_duration_since(Instant::now()))
     }
 }

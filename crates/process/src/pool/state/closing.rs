@@ -10,6 +10,7 @@ impl State {
     pub(in crate::pool) fn close(&mut self, cancel: bool, after: &mut After) -> Vec<Item> {
         self.closing = true;
         after.room = true;
+        after.crew = true;
         self.ring(after);
         if cancel { self.take_unstarted() } else { Vec::new() }
     }

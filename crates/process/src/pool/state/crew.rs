@@ -8,15 +8,6 @@ use crate::wire::Down;
 use rustix::process::Signal;
 
 impl State {
-    /// How many more workers there should be. Each worker that is about to come up takes one task.
-    pub(in crate::pool) fn wanted(&self) -> usize {
-        if self.queue.is_empty() {
-            return 0;
-        }
-        let room = self.limits.workers.saturating_sub(self.members.len());
-        self.queue.len().saturating_sub(self.starting()).min(room)
-    }
-
     pub(in crate::pool) fn add(&mut self, member: Member) {
         self.members.insert(member.id, member);
     }
@@ -43,6 +34,7 @@ impl State {
         if first && member.stage == Stage::Starting {
             member.stage = Stage::Ready;
             self.employ(id, 0, after);
+            after.crew |= self.warming > 0;
         }
         first
     }
@@ -62,6 +54,7 @@ impl State {
         self.idle.retain(|idle| *idle != id);
         let mut estate = Estate {
             was_ready: member.was_ready,
+            dismissed: member.dismissed,
             process: member.process.take(),
             by_pool: member.by_pool,
             lost: Vec::new(),
@@ -76,6 +69,7 @@ impl State {
         }
         self.finished += estate.lost.len() as u64;
         self.requeue(unstarted);
+        self.recall();
         self.spread(after);
         Some(estate)
     }
@@ -84,6 +78,7 @@ impl State {
     pub(super) fn dismiss(&mut self, id: WorkerId, after: &mut After) {
         if let Some(member) = self.members.get_mut(&id) {
             member.stage = Stage::Leaving;
+            member.dismissed = true;
             member.outbound.post(Down::End, None);
             after.flush(&member.outbound);
             self.idle.retain(|idle| *idle != id);

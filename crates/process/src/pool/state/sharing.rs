@@ -4,10 +4,14 @@ use super::{After, State};
 use crate::launch::WorkerId;
 use crate::pool::item::Item;
 use crate::pool::member::{Member, Stage, Unsent};
+use std::time::Instant;
 
 impl State {
     /// The worker has answered; `done` tasks of it are done. Gives it more to do, or lets it go.
     pub(in crate::pool) fn employ(&mut self, id: WorkerId, done: usize, after: &mut After) {
+        if self.members.get(&id).is_none_or(|member| member.stage != Stage::Ready) {
+            return;
+        }
         if !self.queue.is_empty()
             && let Some(member) = self.members.get_mut(&id)
         {
@@ -27,6 +31,11 @@ impl State {
         }
         if is_idle(self) && !self.idle.contains(&id) {
             self.idle.push(id);
+            if self.limits.idle_timeout.is_some()
+                && let Some(member) = self.members.get_mut(&id)
+            {
+                member.idle_since = Some(Instant::now());
+            }
         }
     }
 

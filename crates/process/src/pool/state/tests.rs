@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::link::Bytes;
+use crate::pool::member::Stage;
 use crate::slots::Page;
 use crate::wire::{Down, Ticket};
 use concurrent_futures_core::task::{Reply, Status};
@@ -11,6 +12,10 @@ use concurrent_futures_core::{
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
+use std::time::Instant;
+
+/// Longer than a test takes: time passes when a test says so.
+const IDLE: Duration = Duration::from_secs(3600);
 
 fn number(n: u64) -> u64 {
     n
@@ -79,8 +84,12 @@ struct Rig {
 
 impl Rig {
     fn new(workers: usize, tasks: Option<usize>) -> Self {
+        Self::with(Limits { workers, min_workers: 0, idle_timeout: Some(IDLE), tasks })
+    }
+
+    fn with(limits: Limits) -> Self {
         Rig {
-            state: State::new(Limits { workers, tasks }),
+            state: State::new(limits),
             workers: BTreeMap::new(),
             born: 0,
             futures: Vec::new(),
@@ -139,6 +148,7 @@ impl Rig {
     fn take(&mut self, id: u64) -> bool {
         let Some(worker) = self.workers.get_mut(&id).filter(|worker| worker.running.is_none()) else { return false };
         let frame = worker.posted.0.lock().pop_front();
+        assert!(!worker.leaving || !matches!(frame, Some(Down::Task(_))), "a task for one that was told to leave");
         match frame {
             Some(Down::Task(task)) if worker.page.start(task.ticket) => {
                 assert!(self.started.insert((id, task.ticket)), "a use of a slot has one task");
@@ -188,6 +198,23 @@ impl Rig {
         }
     }
 
+    fn staying(&self) -> usize {
+        self.state.members.values().filter(|member| member.stage != Stage::Leaving).count()
+    }
+
+    /// All who are idle have been so for long enough.
+    fn expire(&mut self) {
+        let kept = self.state.limits.min_workers.min(self.state.limits.workers).min(self.staying());
+        self.step(|state, after| state.expire_idle(Instant::now() + IDLE, after));
+        assert!(self.staying() >= kept || self.state.closing);
+        assert!(self.state.next_expiry().is_none());
+    }
+
+    fn leaving(&self) -> Vec<u64> {
+        let leaving = |id: &u64| self.state.members[&WorkerId(*id)].stage == Stage::Leaving;
+        self.workers.keys().copied().filter(leaving).collect()
+    }
+
     fn running(&self) -> Vec<usize> {
         (0..self.futures.len()).filter(|n| self.futures[*n].running()).collect()
     }
@@ -199,7 +226,7 @@ impl Rig {
         let idle: HashSet<_> = state.idle.iter().collect();
         assert_eq!(idle.len(), state.idle.len());
         assert!(idle.iter().all(|id| state.members[id].is_idle()));
-        assert!(state.members.len() <= state.limits.workers);
+        assert!(self.staying() <= state.limits.workers);
         assert!(state.queue.iter().zip(state.queue.iter().skip(1)).all(|(a, b)| a.number < b.number), "out of order");
     }
 
@@ -346,6 +373,103 @@ fn an_answer_to_another_task_is_a_misfit() {
     assert!(!rig.step(|state, after| state.ready(id, after)), "ready twice");
 }
 
+#[test]
+fn workers_that_are_idle_for_long_leave_the_oldest_first() {
+    let mut rig = Rig::with(Limits { workers: 4, min_workers: 1, idle_timeout: Some(IDLE), tasks: None });
+    rig.start(true);
+    assert_eq!(rig.workers.len(), 1, "those that are kept come up without work");
+    (0..4).for_each(|_| rig.submit());
+    rig.start(true);
+    (0..4).for_each(|id| rig.run_next(id));
+    [2, 0, 1].into_iter().for_each(|id| assert!(rig.finish(id)));
+    let first = rig.state.members[&WorkerId(2)].idle_since.unwrap();
+    rig.step(|state, after| state.expire_idle(first + IDLE - Duration::from_nanos(1), after));
+    assert_eq!(rig.leaving(), []);
+    rig.step(|state, after| state.expire_idle(first + IDLE, after));
+    assert_eq!(rig.leaving(), [2]);
+    assert!(rig.state.next_expiry().is_some());
+    // The one that runs is among those that are kept.
+    rig.expire();
+    assert_eq!(rig.leaving(), [0, 1, 2]);
+    rig.finish(3);
+    rig.expire();
+    assert_eq!(rig.leaving(), [0, 1, 2], "the last one is kept");
+}
+
+#[test]
+fn a_task_that_comes_while_workers_leave_starts_another() {
+    let mut rig = Rig::new(1, None);
+    rig.submit();
+    rig.start(true);
+    rig.take(0);
+    rig.finish(0);
+    rig.expire();
+    rig.submit();
+    assert_eq!(rig.state.wanted(), 0, "there is no room before it is gone");
+    rig.run_next(0);
+    rig.die(0);
+    rig.start(true);
+    rig.run_next(1);
+    assert_eq!(rig.running(), [1]);
+}
+
+#[test]
+fn shrinking_spares_those_that_work() {
+    let mut rig = Rig::new(4, None);
+    (0..3).for_each(|_| rig.submit());
+    rig.start(true);
+    (0..3).for_each(|id| rig.run_next(id));
+    rig.submit();
+    rig.start(false);
+    rig.finish(1);
+    rig.run_next(1);
+    rig.finish(1);
+    // 0 and 2 work, 1 is idle, 3 is not up yet.
+    let resize = |rig: &mut Rig, n| rig.step(|state, after| state.resize(n, after));
+    resize(&mut rig, 3);
+    assert_eq!(rig.leaving(), [1]);
+    resize(&mut rig, 2);
+    assert_eq!(rig.leaving(), [1, 3]);
+    resize(&mut rig, 1);
+    assert_eq!(rig.leaving(), [0, 1, 3]);
+    assert!(rig.finish(0), "it does what it has begun");
+    rig.run_next(0);
+    assert!(rig.workers[&0].leaving);
+}
+
+#[test]
+fn what_waits_behind_a_long_task_is_demand_where_there_is_room() {
+    let mut rig = Rig::new(1, None);
+    (0..2).for_each(|_| rig.submit());
+    rig.start(true);
+    rig.take(0);
+    assert!(rig.state.queue.is_empty() && rig.running() == [0]);
+    rig.step(|state, after| state.resize(2, after));
+    rig.start(true);
+    rig.run_next(1);
+    assert_eq!(rig.running(), [0, 1]);
+}
+
+#[test]
+fn a_pool_is_warm_when_all_are_ready_or_it_never_will() {
+    let mut rig = Rig::new(3, None);
+    let since = rig.step(|state, after| state.warm_up(after));
+    rig.start(true);
+    assert!(rig.state.is_warm(since) == Ok(true) && rig.workers.len() == 3);
+    rig.expire();
+    assert_eq!(rig.leaving(), [], "nobody leaves while somebody waits for all");
+    rig.die(1);
+    assert_eq!(rig.state.is_warm(since), Ok(false));
+    rig.step(|state, after| state.gave_up("no memory", after));
+    assert_eq!(rig.state.is_warm(since), Err(Refusal::Broken("no memory".into())));
+    rig.state.warmed_up();
+    assert_eq!(rig.state.wanted(), 0);
+    let since = rig.step(|state, after| state.warm_up(after));
+    assert_eq!(rig.state.wanted(), 1);
+    drop(rig.step(|state, after| state.close(true, after)));
+    assert_eq!(rig.state.is_warm(since), Err(Refusal::ShutDown));
+}
+
 #[derive(Clone, Debug)]
 enum Deed {
     Submit(usize),
@@ -356,6 +480,8 @@ enum Deed {
     Die(usize),
     Cancel(prop::sample::Index),
     Tend,
+    Expire,
+    Resize(usize),
     Close { cancel: bool },
 }
 
@@ -370,6 +496,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => worker.prop_map(Deed::Die),
         3 => any::<prop::sample::Index>().prop_map(Deed::Cancel),
         1 => Just(Deed::Tend),
+        1 => Just(Deed::Expire),
+        1 => (1..6_usize).prop_map(Deed::Resize),
     ]
 }
 
@@ -379,11 +507,13 @@ proptest! {
     #[test]
     fn every_task_ends_once_whatever_happens(
         workers in 1..4_usize,
+        min_workers in 0..4_usize,
         share in proptest::option::of(1..5_usize),
         deeds in proptest::collection::vec(deed(), 0..150),
         end in any::<bool>().prop_map(|cancel| Deed::Close { cancel }),
     ) {
-        let mut rig = Rig::new(workers, share);
+        let idle_timeout = Some(IDLE);
+        let mut rig = Rig::with(Limits { workers, min_workers: min_workers.min(workers), idle_timeout, tasks: share });
         let mut cancelled = HashSet::new();
         for deed in deeds.into_iter().chain([end]) {
             let nth = |rig: &Rig, n: usize| rig.workers.keys().nth(n % rig.workers.len().max(1)).copied();
@@ -407,6 +537,8 @@ proptest! {
                     }
                 }
                 Deed::Cancel(_) => {}
+                Deed::Expire => rig.expire(),
+                Deed::Resize(n) => rig.step(|state, after| state.resize(n, after)),
                 Deed::Tend => drop(rig.step(|state, after| state.tend(after))),
                 Deed::Close { cancel } => {
                     let items = rig.step(|state, after| state.close(cancel, after));

@@ -24,7 +24,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 6;
 
 /// How well starting workers goes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Starts {
     /// The number of the next worker.
     next: u64,
@@ -33,15 +33,9 @@ pub(super) struct Starts {
     retry_at: Option<Instant>,
     /// Workers in a row that died before they were ready.
     stillborn: u32,
-    stillborn_limit: u32,
 }
 
 impl Starts {
-    pub(super) fn new(workers: usize) -> Self {
-        let stillborn_limit = u32::try_from(workers).unwrap_or(u32::MAX).saturating_mul(2).max(4);
-        Starts { next: 0, failures: 0, retry_at: None, stillborn: 0, stillborn_limit }
-    }
-
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry_at
     }
@@ -53,11 +47,11 @@ impl Starts {
         self.retry_at = None;
     }
 
-    /// A worker died before it was ready. `true`: that was one too many.
-    pub(super) fn stillborn(&mut self) -> bool {
+    /// A worker of a pool of so many died before it was ready. `true`: that was one too many.
+    pub(super) fn stillborn(&mut self, workers: usize) -> bool {
         self.pause(self.stillborn);
         self.stillborn += 1;
-        self.stillborn >= self.stillborn_limit
+        self.stillborn >= u32::try_from(workers).unwrap_or(u32::MAX).saturating_mul(2).max(4)
     }
 
     /// A worker could not be started. `true`: it is not worth while to go on.
@@ -158,16 +152,20 @@ impl Supervisor {
             return;
         }
         let mut after = After::default();
+        let why = format!("no worker process could be started, in {} attempts: {error}", self.starts.failures);
         let items = {
             let mut state = self.pool.lock();
+            state.gave_up(&why, &mut after);
             if state.has_workers() {
+                drop(state);
+                self.pool.finish(after);
                 return;
             }
             state.take_queue(&mut after)
         };
-        let why = format!("no worker process could be started, in {} attempts: {error}", self.starts.failures);
         self.starts.failures = 0;
-        self.starts.retry_at = None;
+        // Workers that are kept without work are tried again, but not without a pause.
+        self.starts.retry_at = self.starts.retry_at.filter(|_| self.pool.lock().wanted() > 0);
         self.pool.finish(after);
         self.pool.resolve(items, |task| task.fail(Refusal::Broken(why.as_str().into()).into()));
     }
@@ -179,7 +177,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_end() {
-        let mut starts = Starts::new(1);
+        let mut starts = Starts::default();
         let mut last = Duration::ZERO;
         for attempt in 1..20 {
             let before = Instant::now();
@@ -194,11 +192,12 @@ mod tests {
 
     #[test]
     fn too_many_stillborn_workers_in_a_row() {
-        let mut starts = Starts::new(1);
-        assert!(!(starts.stillborn() || starts.stillborn() || starts.stillborn()));
+        let mut starts = Starts::default();
+        assert!(!(starts.stillborn(1) || starts.stillborn(1) || starts.stillborn(1)));
         starts.succeeded();
-        assert!(!(starts.stillborn() || starts.stillborn() || starts.stillborn()));
-        assert!(starts.stillborn());
-        assert!((1..16).all(|_| !Starts::new(8).stillborn()));
+        assert!(!(starts.stillborn(1) || starts.stillborn(1) || starts.stillborn(1)));
+        assert!(starts.stillborn(1));
+        let mut starts = Starts::default();
+        assert!((1..16).all(|_| !starts.stillborn(8)) && starts.stillborn(8));
     }
 }

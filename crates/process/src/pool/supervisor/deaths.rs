@@ -48,14 +48,14 @@ impl Supervisor {
         let mut after = After::default();
         let estate = self.pool.lock().bury(id, &mut after);
         self.pool.finish(after);
-        let Some(Estate { was_ready, process: Some(process), by_pool, lost }) = estate else { return };
+        let Some(Estate { was_ready, dismissed, process: Some(process), by_pool, lost }) = estate else { return };
         // Not watched at all when the poller had refused it.
         let _ = self.poller.remove(&*process.pidfd);
         let wake = Wake {
             pid: process.pid,
             by_pool,
             verdict: verdict.clone(),
-            stillborn: !was_ready,
+            stillborn: !was_ready && !dismissed,
             name: name.clone(),
             page: page.clone(),
             lost,
@@ -80,7 +80,7 @@ impl Supervisor {
         if wake.by_pool {
             death = death.caused_by(KilledBy::Shutdown);
         }
-        if wake.stillborn && !wake.by_pool && self.starts.stillborn() {
+        if wake.stillborn && !wake.by_pool && self.starts.stillborn(self.pool.num_workers()) {
             let words = format!("its workers die before they are ready; the last one, {}, {death}", wake.name);
             self.pool.break_down(&words);
         }
