@@ -24,8 +24,11 @@ const REVOKED: u64 = 3;
 const SIZE: usize = 4096;
 /// Behind the slots: `len << 48 | slot << 32 | seq` of the last words; zero: none.
 const LAST_WORDS: usize = SLOTS;
-/// Behind that, to the end of the page: their text.
-const TEXT_MAX: usize = SIZE - 8 * (LAST_WORDS + 1);
+/// The worker's peak of memory when it began, in bytes; zero: not known.
+const FIRST_PEAK: usize = LAST_WORDS + 1;
+const WORDS: usize = FIRST_PEAK + 1;
+/// Behind that, to the end of the page: the text of the last words.
+const TEXT_MAX: usize = SIZE - 8 * WORDS;
 const _: () = assert!(TEXT_MAX < u16::MAX as usize);
 
 /// What a slot says about its task when the worker is dead.
@@ -44,12 +47,12 @@ pub(crate) struct Page(SharedPage);
 impl Page {
     /// A new page with all slots free.
     pub(crate) fn create() -> io::Result<Page> {
-        SharedPage::create(LAST_WORDS + 1, TEXT_MAX).map(Page)
+        SharedPage::create(WORDS, TEXT_MAX).map(Page)
     }
 
     /// The worker's view of what its parent created.
     pub(crate) fn open(fd: OwnedFd) -> io::Result<Page> {
-        SharedPage::map(fd, LAST_WORDS + 1, TEXT_MAX).map(Page)
+        SharedPage::map(fd, WORDS, TEXT_MAX).map(Page)
     }
 
     /// What the worker opens.
@@ -102,6 +105,18 @@ impl Page {
         }
         let text: Vec<u8> = self.text().iter().take(len).map(|byte| byte.load(Ordering::Relaxed)).collect();
         Some(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Worker: the most memory that the kernel says it has had, before it has done anything.
+    pub(crate) fn begin_with_peak(&self, bytes: u64) {
+        self.0.words()[FIRST_PEAK].store(bytes, Ordering::Release);
+    }
+
+    /// Parent: what the worker has had at most, by what the kernel said at its end. `None` where that says nothing: the
+    /// kernel counts what a process had before its exec, which is the size of the program that spawned it.
+    pub(crate) fn own_peak(&self, at_end: u64) -> Option<u64> {
+        let first = self.0.words()[FIRST_PEAK].load(Ordering::Acquire);
+        (at_end > first && first != 0).then_some(at_end)
     }
 
     fn text(&self) -> &[AtomicU8] {
@@ -178,6 +193,14 @@ mod tests {
             });
             assert!(started != revoked);
         }
+    }
+
+    #[test]
+    fn a_peak_counts_when_it_has_grown() {
+        let (parent, worker) = both_sides();
+        assert_eq!(parent.own_peak(5), None);
+        worker.begin_with_peak(100);
+        assert_eq!((parent.own_peak(100), parent.own_peak(101)), (None, Some(101)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::slots::SLOTS;
 use std::fmt;
 
 /// Changes with every change of a frame or of the slot page.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// The longest body that is believed. Nothing this long fits into memory; it keeps the arithmetic from overflowing.
 pub(crate) const MAX_BODY: u64 = 1 << 40;

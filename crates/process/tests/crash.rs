@@ -65,6 +65,55 @@ fn every_kind_of_death_is_typed_and_alone() {
     });
 }
 
+/// A task: starts two programs, one of which soon has no parent, tells their pids, and ends as it is told.
+#[allow(clippy::zombie_processes, reason = "that somebody ends them is what is tested")]
+fn with_family((file, how): (PathBuf, u32)) -> u32 {
+    let script = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; exit 0", file.display());
+    std::process::Command::new("sh").args(["-c", &script]).status().unwrap();
+    let child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    std::fs::write(file.with_extension("child"), child.id().to_string()).unwrap();
+    match how {
+        0 => std::process::abort(),
+        1 => std::process::exit(3),
+        _ => loop {
+            std::thread::park();
+        },
+    }
+}
+
+#[test]
+fn what_a_dead_worker_has_started_dies_with_it() {
+    with_both(|builder| {
+        let pool = builder.max_workers(2).build().unwrap();
+        let place = Place::new();
+        let gate = place.gate("gate");
+        let neighbour = pool.submit(wait_at, gate.path());
+        await_start(&neighbour);
+        for how in 0..3 {
+            let file = place.path(&format!("family{how}"));
+            let family = pool.submit(with_family, (file.clone(), how));
+            let told = file.with_extension("child");
+            eventually("the task has a family", || std::fs::read_to_string(&told).is_ok_and(|text| !text.is_empty()));
+            let pids = [&file, &told].map(|file| std::fs::read_to_string(file).unwrap().trim().parse::<u32>().unwrap());
+            if how == 2 {
+                assert!(pids.iter().all(|pid| !is_gone(*pid)), "{pids:?}");
+                let busy = pool.worker_pids();
+                let worker = busy.into_iter().find(|pid| children_of(*pid).contains(&pids[1])).expect("its worker");
+                kill(worker);
+            }
+            assert!(outcome(family).unwrap_err().is_worker_death());
+            for pid in pids {
+                eventually(&format!("process {pid} ends"), || is_gone(pid));
+            }
+            assert!(neighbour.running());
+        }
+        let mut gate = gate;
+        gate.open();
+        assert!(outcome(neighbour).is_ok());
+        is_sound(&pool);
+    });
+}
+
 #[test]
 fn what_was_buffered_at_a_dead_worker_moves_on() {
     with_both(|builder| {

@@ -7,18 +7,28 @@ mod support;
 use concurrent_futures_core::{Executor, ExecutorExt, Shutdown};
 use concurrent_futures_process::{ProcessPoolExecutor, StartMethod};
 use rustix::process::Signal;
+use std::io::Read;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use support::*;
 
 const DIR: &str = "CF_TEST_DIR";
 
 /// This program again, running only the test `name`, which finds `dir`.
 fn program(name: &str, dir: &Path) -> Child {
+    program_with(name, dir, Stdio::inherit())
+}
+
+fn program_with(name: &str, dir: &Path, stderr: Stdio) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--ignored", "--nocapture", "--test-threads", "1"])
         .env(DIR, dir)
+        // As a shell with job control would start it.
+        .process_group(0)
         .stdout(Stdio::null())
+        .stderr(stderr)
         .spawn()
         .unwrap()
 }
@@ -53,6 +63,19 @@ fn wait_for(child: &mut Child) -> Option<i32> {
     code.flatten()
 }
 
+/// What the program and all its workers have written to standard error, when the last of them is gone.
+fn stderr_of(child: &mut Child) -> String {
+    let mut text = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    text
+}
+
+/// As Ctrl-C at a terminal does it.
+fn interrupt_group(of: &Child) {
+    let group = rustix::process::Pid::from_child(of);
+    rustix::process::kill_process_group(group, Signal::INT).unwrap();
+}
+
 fn parent_of(pid: u32) -> u32 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     stat.rsplit(')').next().unwrap().split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
@@ -70,6 +93,36 @@ fn nothing_is_left_of_a_program_that_is_killed() {
         for pid in pids {
             eventually(&format!("{name}: process {pid} ends"), || is_gone(pid));
         }
+    }
+}
+
+#[test]
+fn ctrl_c_ends_everything_at_once_and_quietly() {
+    for name in ["program_that_waits_forkserver", "program_that_waits_spawn"] {
+        let place = Place::new();
+        let mut child = program_with(name, &place.path("."), Stdio::piped());
+        let pids = pids(&place.path("."));
+        interrupt_group(&child);
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGINT));
+        for pid in pids {
+            eventually(&format!("{name}: process {pid} ends"), || is_gone(pid));
+        }
+        assert_eq!(stderr_of(&mut child), "");
+    }
+}
+
+#[test]
+fn a_program_that_handles_ctrl_c_keeps_its_workers() {
+    for name in ["program_that_handles_interrupts_forkserver", "program_that_handles_interrupts_spawn"] {
+        let place = Place::new();
+        let mut child = program_with(name, &place.path("."), Stdio::piped());
+        let pids = pids(&place.path("."));
+        interrupt_group(&child);
+        assert_eq!(wait_for(&mut child), Some(0));
+        for pid in pids {
+            eventually(&format!("{name}: process {pid} ends"), || is_gone(pid));
+        }
+        assert_eq!(stderr_of(&mut child), "");
     }
 }
 
@@ -126,8 +179,13 @@ fn wait_for_ever(method: StartMethod) {
     // In the place of the test that started this: a program that is killed cleans nothing up.
     let gate = Gate::at(dir.join("gate"));
     let busy = |(dir, gate, n): (PathBuf, PathBuf, u32)| {
+        // What stands on standard error is looked at when the last of them is gone.
         let child = Command::new("sleep").arg("1000").spawn().unwrap();
-        tell(&dir, &[std::process::id(), child.id()]);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sleep 1000 >/dev/null & echo $!"]).stderr(Stdio::inherit());
+        let orphan = shell.output().unwrap();
+        let orphan = String::from_utf8(orphan.stdout).unwrap().trim().parse().unwrap();
+        tell(&dir, &[std::process::id(), child.id(), orphan]);
         std::fs::rename(dir.join("pids"), dir.join(format!("busy{n}"))).unwrap();
         wait_at(gate);
     };
@@ -194,4 +252,40 @@ fn program_that_forgets_its_pool() {
     let worker = pool.submit(|()| std::process::id(), ()).result().unwrap();
     tell(&dir, &[worker, parent_of(worker)]);
     std::mem::forget(pool);
+}
+
+/// Has two tasks under way when it is interrupted, and goes on with them and their workers.
+fn survive_an_interrupt(method: StartMethod) {
+    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+    extern "C" fn note(_: i32) {
+        INTERRUPTED.store(true, Ordering::SeqCst);
+    }
+    // SAFETY: the handler stores into an atomic and does nothing else.
+    unsafe { libc::signal(libc::SIGINT, note as extern "C" fn(i32) as libc::sighandler_t) };
+    let dir = dir();
+    let pool = ProcessPoolExecutor::builder().max_workers(2).start_method(method).build().unwrap();
+    let mut gate = Gate::at(dir.join("gate"));
+    let futures: Vec<_> = (0..4).map(|_| pool.submit(wait_at, gate.path())).collect();
+    futures[..2].iter().for_each(await_start);
+    let workers = pool.worker_pids();
+    tell(&dir, &workers);
+    eventually("the interrupt", || INTERRUPTED.load(Ordering::SeqCst));
+    gate.open();
+    for future in futures {
+        let worker = outcome(future).unwrap();
+        assert!(workers.contains(&worker), "{worker} is not one of {workers:?}");
+    }
+    assert_eq!(pool.worker_pids(), workers);
+}
+
+#[test]
+#[ignore = "started by another test"]
+fn program_that_handles_interrupts_forkserver() {
+    survive_an_interrupt(StartMethod::ForkServer);
+}
+
+#[test]
+#[ignore = "started by another test"]
+fn program_that_handles_interrupts_spawn() {
+    survive_an_interrupt(StartMethod::Spawn);
 }

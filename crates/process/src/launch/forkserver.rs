@@ -7,11 +7,12 @@ use std::os::fd::OwnedFd;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, read, retry_on_intr};
-use rustix::process::{Signal, WaitOptions, getppid, set_parent_process_death_signal, wait};
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 use super::protocol::{self, Report, Request};
-use super::{Born, ExitReport, WorkerId, preload};
+use super::{Born, Exit, WorkerId, preload};
 use crate::boot;
+use crate::sys::wait::{self, Child};
 use crate::sys::{blob, children, pidfd, procfs, signals, socket, stdio, title};
 use crate::worker;
 
@@ -62,6 +63,8 @@ impl Newborn {
 
 /// Makes a forked process ready to be a worker. `false`: nobody wants it.
 fn prepare(name: &str, mut go: PipeReader) -> io::Result<bool> {
+    // As `spawn` does it, and before any signal can come through.
+    wait::lead_group()?;
     signals::unblock_all()?;
     match go.read_exact(&mut [0]) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
@@ -127,7 +130,7 @@ impl Server {
         // The preload may have left anything here.
         signals::set_default(libc::SIGCHLD)?;
         signals::block(libc::SIGCHLD)?;
-        // Ctrl-C is for the program that the user sees. Workers get the signal as ever.
+        // Ctrl-C does not come here, but somebody may send the signal to everything that bears the program's name.
         signals::block(libc::SIGINT)?;
         let deaths = signals::descriptor(libc::SIGCHLD)?;
         Ok(Self { control, deaths, workers: HashMap::new(), refuses: false })
@@ -165,9 +168,15 @@ impl Server {
             Ok(_) | Err(Errno::AGAIN) => {}
             Err(error) => return Err(error.into()),
         }
-        while let Some((pid, status)) = next_dead()? {
-            if let Some(worker) = self.workers.remove(&pid) {
-                Report::Exited { worker, status }.send(&self.control)?;
+        while let Some(pid) = no_child_is_none(wait::look(Child::Any))? {
+            let worker = self.workers.remove(&pid);
+            if worker.is_some() {
+                // What its tasks have started ends with it. It is not reaped yet, so the number is this group's.
+                wait::kill_group_of_unreaped(pid);
+            }
+            let exit = no_child_is_none(wait::reap(Child::Pid(pid)))?.unwrap_or(Exit::UNKNOWN);
+            if let Some(worker) = worker {
+                Report::Exited { worker, exit }.send(&self.control)?;
             }
         }
         Ok(())
@@ -219,14 +228,11 @@ impl Server {
     }
 }
 
-/// Reaps one child that has ended, if there is one.
-fn next_dead() -> io::Result<Option<(i32, ExitReport)>> {
-    match retry_on_intr(|| wait(WaitOptions::NOHANG)) {
-        Ok(None) | Err(Errno::CHILD) => Ok(None),
-        Ok(Some((pid, status))) => {
-            Ok(Some((pid.as_raw_nonzero().get(), ExitReport::from_wait_status(status.as_raw()))))
-        }
-        Err(error) => Err(error.into()),
+/// To have no children (any more) is no error.
+fn no_child_is_none<T>(waited: io::Result<Option<T>>) -> io::Result<Option<T>> {
+    match waited {
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+        other => other,
     }
 }
 

@@ -10,7 +10,7 @@ use concurrent_futures_core::{Death, Ending, TaskError, TaskErrorKind};
 
 use super::protocol::{self, Report};
 use super::spawn::{Spawned, spawn};
-use super::{Born, ExitReport, LaunchEvent, PreloadCall, StartMethod, WorkerId, forkserver};
+use super::{Born, Exit, ExitReport, LaunchEvent, PreloadCall, StartMethod, WorkerId, forkserver};
 use crate::boot::variable::Role;
 use crate::sys::bell::Bell;
 use crate::sys::poller::{Interest, Poller};
@@ -48,9 +48,9 @@ enum Life {
     /// A child of a fork server that has died.
     Orphaned,
     /// It has ended like this; the pool has not asked yet.
-    Reported(ExitReport),
-    /// The pool has asked, and gets an event when the fork server reports.
-    Awaited(OwnedFd),
+    Reported(Exit),
+    /// The pool has asked, and gets an event when the fork server reports. What the kernel says is here.
+    Awaited { process: OwnedFd, known: Option<ExitReport> },
 }
 
 /// How the next worker is started.
@@ -87,6 +87,12 @@ const SETBACKS: u32 = 3;
 
 /// How long a fork server may take to end what descends from it before it is killed itself.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// So long the pool may wait for a report when nothing is known of a worker's end, as the fork server may be dead too.
+const FOR_STATUS: Duration = Duration::from_secs(5);
+
+/// And so long when only the details are missing.
+const FOR_DETAILS: Duration = Duration::from_millis(250);
 
 /// The longest error that is taken from a fork server.
 const ERROR_MAX: u64 = 16 << 20;
@@ -136,25 +142,47 @@ impl Launcher {
         std::mem::take(&mut self.events)
     }
 
-    /// How a worker ended whose pidfd has become readable. `None`: [`LaunchEvent::Exited`] follows.
-    pub(crate) fn reap(&mut self, worker: WorkerId, process: BorrowedFd<'_>) -> Option<ExitReport> {
-        let Some(life) = self.lives.remove(&worker) else { return Some(ExitReport::Unknown) };
-        let status = match life {
+    /// How a worker ended whose pidfd has become readable. `None`: [`LaunchEvent::Exited`] follows, or the pool loses
+    /// patience and calls [`give_up`](Self::give_up). What the worker's tasks have left in its process group is killed.
+    pub(crate) fn reap(&mut self, worker: WorkerId, process: BorrowedFd<'_>) -> Option<Exit> {
+        let Some(life) = self.lives.remove(&worker) else { return Some(Exit::UNKNOWN) };
+        pidfd::kill_group(process);
+        match life {
             // Readable means that it has ended, so it cannot be found running.
-            Life::Spawned => pidfd::reap_child(process).ok().flatten(),
-            Life::Reported(status) => Some(status),
-            Life::Orphaned => pidfd::exit_of_other(process),
-            // The kernel may know before the fork server does, which may be stopped or busy.
-            life @ (Life::Forked | Life::Awaited(_)) => match (pidfd::exit_of_other(process), life) {
-                (None, Life::Awaited(process)) => return self.wait_for_report(worker, process),
-                (None, _) => match process.try_clone_to_owned() {
-                    Ok(process) => return self.wait_for_report(worker, process),
-                    Err(_) => None,
-                },
-                (status, _) => status,
-            },
-        };
-        Some(status.unwrap_or(ExitReport::Unknown))
+            Life::Spawned => Some(pidfd::reap_child(process).ok().flatten().unwrap_or(Exit::UNKNOWN)),
+            Life::Reported(exit) => Some(exit),
+            Life::Orphaned => Some(known_or_not(pidfd::exit_of_other(process))),
+            // The fork server knows more than the kernel tells, but it may be stopped or busy.
+            Life::Forked | Life::Awaited { .. } => {
+                let known = pidfd::exit_of_other(process);
+                match process.try_clone_to_owned() {
+                    Ok(process) => {
+                        self.lives.insert(worker, Life::Awaited { process, known });
+                        None
+                    }
+                    Err(_) => Some(known_or_not(known)),
+                }
+            }
+        }
+    }
+
+    /// How long it is worth while to wait for the report of a worker of which [`reap`](Self::reap) did not know all.
+    pub(crate) fn patience(&self, worker: WorkerId) -> Duration {
+        match self.lives.get(&worker) {
+            Some(Life::Awaited { known: Some(_), .. }) => FOR_DETAILS,
+            _ => FOR_STATUS,
+        }
+    }
+
+    /// What is known of a worker's end without the report that does not come.
+    pub(crate) fn give_up(&mut self, worker: WorkerId) -> Exit {
+        match self.lives.remove(&worker) {
+            Some(Life::Awaited { process, known }) => {
+                known_or_not(known.or_else(|| pidfd::exit_of_other(process.as_fd())))
+            }
+            Some(Life::Reported(exit)) => exit,
+            _ => Exit::UNKNOWN,
+        }
     }
 
     /// Readable while [`poll_events`](Self::poll_events) has something to do; the same for the whole life.
@@ -165,11 +193,6 @@ impl Launcher {
     #[cfg(test)]
     pub(super) fn server_pid(&self) -> Option<i32> {
         self.server.as_ref().map(|server| server.process.pid)
-    }
-
-    fn wait_for_report(&mut self, worker: WorkerId, process: OwnedFd) -> Option<ExitReport> {
-        self.lives.insert(worker, Life::Awaited(process));
-        None
     }
 
     /// Brings requests on their way.
@@ -303,12 +326,12 @@ impl Launcher {
                 }
             }
             Report::Refused { why } => self.fall_back(why),
-            Report::Exited { worker, status } => match self.lives.get_mut(&worker) {
-                Some(Life::Awaited(_)) => {
+            Report::Exited { worker, exit } => match self.lives.get_mut(&worker) {
+                Some(Life::Awaited { .. }) => {
                     self.lives.remove(&worker);
-                    self.push(LaunchEvent::Exited { worker, status });
+                    self.push(LaunchEvent::Exited { worker, exit });
                 }
-                Some(life @ Life::Forked) => *life = Life::Reported(status),
+                Some(life @ Life::Forked) => *life = Life::Reported(exit),
                 // The pool knows already.
                 _ => {}
             },
@@ -376,12 +399,10 @@ impl Launcher {
                 *life = Life::Orphaned;
             }
         }
-        let awaited = self.lives.extract_if(|_, life| matches!(life, Life::Awaited(_))).collect::<Vec<_>>();
-        for (worker, life) in awaited {
-            if let Life::Awaited(process) = life {
-                let status = pidfd::exit_of_other(process.as_fd()).unwrap_or(ExitReport::Unknown);
-                self.push(LaunchEvent::Exited { worker, status });
-            }
+        let awaited = self.lives.iter().filter(|(_, life)| matches!(life, Life::Awaited { .. }));
+        for worker in awaited.map(|(worker, _)| *worker).collect::<Vec<_>>() {
+            let exit = self.give_up(worker);
+            self.push(LaunchEvent::Exited { worker, exit });
         }
     }
 
@@ -409,8 +430,15 @@ impl Drop for Launcher {
 fn end(process: &OwnedFd) -> ExitReport {
     let _ = pidfd::kill(process);
     // A kill is as good as done, unless the kernel keeps the process in a call that cannot be interrupted.
-    let _ = pidfd::wait_end(process, PATIENCE);
-    pidfd::reap_child(process.as_fd()).ok().flatten().unwrap_or(ExitReport::Unknown)
+    if pidfd::wait_end(process, PATIENCE).unwrap_or(false) {
+        // What the preload has started.
+        pidfd::kill_group(process.as_fd());
+    }
+    pidfd::reap_child(process.as_fd()).ok().flatten().map_or(ExitReport::Unknown, |exit| exit.report)
+}
+
+fn known_or_not(report: Option<ExitReport>) -> Exit {
+    report.unwrap_or(ExitReport::Unknown).into()
 }
 
 fn ending(status: ExitReport) -> Ending {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use concurrent_futures_core::TaskError;
 
 pub(crate) use self::launcher::Launcher;
-pub(crate) use crate::sys::exit::ExitReport;
+pub(crate) use crate::sys::exit::{Exit, ExitReport};
 
 /// A worker's number within its pool; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,7 +71,7 @@ pub(crate) enum LaunchEvent {
     /// The worker could not be started; its control socket is closed.
     Failed { worker: WorkerId, error: io::Error },
     /// How a worker ended for which [`Launcher::reap`] had no answer yet.
-    Exited { worker: WorkerId, status: ExitReport },
+    Exited { worker: WorkerId, exit: Exit },
     /// The fork server can no longer fork safely. From now on workers are spawned.
     FellBack { why: String },
     /// The fork server has ended; another one is started for the next worker. Those that are there live on.

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::{ExitReport, WorkerId};
+use super::{Exit, ExitReport, WorkerId};
 use crate::sys::message::{self, Received};
 
 /// From the pool to the fork server.
@@ -29,7 +29,7 @@ pub(super) enum Report {
     /// It was not forked because that would not be safe; no later one will be.
     Refused { why: String },
     /// It has ended.
-    Exited { worker: WorkerId, status: ExitReport },
+    Exited { worker: WorkerId, exit: Exit },
 }
 
 /// The longest message. Names and reasons are cut to fit.
@@ -74,14 +74,17 @@ impl Report {
                 message::send(socket, &with_number(FAILED, worker.0, code, 0), &[])
             }
             Self::Refused { why } => message::send(socket, &with_text(REFUSED, 0, why), &[]),
-            Self::Exited { worker, status } => {
-                let (value, kind) = match *status {
+            Self::Exited { worker, exit } => {
+                let (value, kind) = match exit.report {
                     ExitReport::Code(code) => (code, 0),
                     ExitReport::Signal { signal, core_dumped: false } => (signal, 1),
                     ExitReport::Signal { signal, core_dumped: true } => (signal, 2),
                     ExitReport::Unknown => (0, 3),
                 };
-                message::send(socket, &with_number(EXITED, worker.0, value, kind), &[])
+                let mut bytes = with_number(EXITED, worker.0, value, kind);
+                // Nobody has used nothing at all, so zero stands for what is not known.
+                bytes.extend(exit.peak_memory.unwrap_or(0).to_le_bytes());
+                message::send(socket, &bytes, &[])
             }
         }
     }
@@ -122,14 +125,15 @@ impl Report {
             }
             EXITED => {
                 let (worker, value, kind) = fields.number()?;
-                let status = match kind {
+                let report = match kind {
                     0 => ExitReport::Code(value),
                     1 => ExitReport::Signal { signal: value, core_dumped: false },
                     2 => ExitReport::Signal { signal: value, core_dumped: true },
                     3 => ExitReport::Unknown,
                     _ => return None,
                 };
-                Self::Exited { worker, status }
+                let peak_memory = Some(fields.word()?).filter(|&peak| peak != 0);
+                Self::Exited { worker, exit: Exit { report, peak_memory } }
             }
             _ => return None,
         };
@@ -267,7 +271,8 @@ mod tests {
             Report::Failed { worker, error: io::Error::from_raw_os_error(libc::EAGAIN) },
             Report::Refused { why: "two threads".into() },
         ];
-        reports.extend(statuses.map(|status| Report::Exited { worker, status }));
+        reports.extend(statuses.map(|report| Report::Exited { worker, exit: report.into() }));
+        reports.push(Report::Exited { worker, exit: Exit { peak_memory: Some(1 << 30), ..Exit::UNKNOWN } });
         let (server, pool) = packet_pair().unwrap();
         for report in reports {
             report.send(&server).unwrap();
@@ -292,6 +297,7 @@ mod tests {
         let worker = WorkerId(1);
         let mut exited = with_number(EXITED, worker.0, 0, 0);
         *exited.last_mut().unwrap() = 9;
+        exited.extend([0; 8]);
         let garbled: [&[u8]; 5] = [b"x", &[READY, 0], &[STARTED], &exited, &[REFUSED, 1]];
         for bytes in garbled {
             assert!(Report::decode(bytes, Vec::new()).is_none(), "{bytes:?}");

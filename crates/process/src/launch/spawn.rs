@@ -17,7 +17,10 @@ pub(super) struct Spawned {
 
 /// Starts this program in `role`, with `control` as its standard input.
 ///
-/// The child gets the parent's standard output and error, and nothing else. Without `pre_exec` and its like
+/// The child leads a process group of its own: Ctrl-C at the terminal is for the program that the user sees, which decides
+/// what becomes of its workers; and what they start can be ended with them.
+///
+/// It gets the parent's standard output and error, and nothing else. Without `pre_exec` and its like
 /// std uses `posix_spawn`, which does not copy page tables: the time does not grow with the parent's memory.
 pub(super) fn spawn(role: Role, name: &str, control: OwnedFd) -> io::Result<Spawned> {
     // This link leads to the file that runs, also when another one has taken its place on disk.
@@ -25,6 +28,7 @@ pub(super) fn spawn(role: Role, name: &str, control: OwnedFd) -> io::Result<Spaw
         .arg0(name.replace('\0', ""))
         .env(variable::NAME, role.value())
         .stdin(Stdio::from(control))
+        .process_group(0)
         .spawn()?;
     let pid = child.id() as i32;
     match pidfd::open_child(pid) {

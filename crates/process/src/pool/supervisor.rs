@@ -143,7 +143,7 @@ impl Supervisor {
         match event {
             LaunchEvent::Started { worker, pid, pidfd, born } => self.born(worker, pid, pidfd, born),
             LaunchEvent::Failed { worker, error } => self.not_born(worker, &error),
-            LaunchEvent::Exited { worker, status } => self.ended(worker, status),
+            LaunchEvent::Exited { worker, exit } => self.ended(worker, exit),
             LaunchEvent::FellBack { why } => {
                 eprintln!("concurrent-futures: the workers of a process pool are spawned, not forked: {why}");
             }

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use rustix::process::WaitIdStatus;
-
 /// How a worker ended, as far as it could be learnt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExitReport {
@@ -13,6 +11,25 @@ pub(crate) enum ExitReport {
     Signal { signal: i32, core_dumped: bool },
     /// Somebody else took the status (`waitpid(-1)` in the program, or the fork server died with it).
     Unknown,
+}
+
+/// The end of a process, and what it had used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exit {
+    pub(crate) report: ExitReport,
+    /// The most memory that it had at a time, in bytes; or that a program had which it has started and waited for, if that
+    /// was more. Known only to whoever reaps it.
+    pub(crate) peak_memory: Option<u64>,
+}
+
+impl Exit {
+    pub(crate) const UNKNOWN: Self = Self { report: ExitReport::Unknown, peak_memory: None };
+}
+
+impl From<ExitReport> for Exit {
+    fn from(report: ExitReport) -> Self {
+        Self { report, peak_memory: None }
+    }
 }
 
 impl fmt::Display for ExitReport {
@@ -35,15 +52,6 @@ impl ExitReport {
             Self::Signal { signal: libc::WTERMSIG(status), core_dumped: libc::WCOREDUMP(status) }
         } else {
             Self::Unknown
-        }
-    }
-
-    /// From what `waitid` returns.
-    pub(crate) fn from_wait_id(status: &WaitIdStatus) -> Self {
-        match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => Self::Code(code),
-            (None, Some(signal)) => Self::Signal { signal, core_dumped: status.dumped() },
-            (None, None) => Self::Unknown,
         }
     }
 }

@@ -16,3 +16,4 @@ pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod stdio;
 pub(crate) mod title;
+pub(crate) mod wait;

@@ -6,12 +6,13 @@ use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::Errno;
 use rustix::ioctl::{Opcode, Updater, opcode};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::exit::ExitReport;
+use super::exit::{Exit, ExitReport};
 use super::procfs;
+use super::wait::{self, Child};
 
 /// Opens a child of this process that nobody has reaped yet: only then is the pid surely that process.
 pub(crate) fn open_child(pid: i32) -> io::Result<OwnedFd> {
@@ -47,11 +48,24 @@ pub(crate) fn wait_end(pidfd: impl AsFd, timeout: std::time::Duration) -> io::Re
 
 /// Reaps a child of this process: `None` while it still runs, [`ExitReport::Unknown`] when somebody else
 /// has reaped it (or SIGCHLD is ignored) and the kernel does not tell.
-pub(crate) fn reap_child(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitReport>> {
-    match retry_on_intr(|| waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)) {
-        Ok(status) => Ok(status.as_ref().map(ExitReport::from_wait_id)),
-        Err(Errno::CHILD) => Ok(Some(exit_info(pidfd).unwrap_or(ExitReport::Unknown))),
-        Err(error) => Err(error.into()),
+pub(crate) fn reap_child(pidfd: BorrowedFd<'_>) -> io::Result<Option<Exit>> {
+    match wait::reap(Child::Pidfd(pidfd)) {
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => {
+            Ok(Some(exit_info(pidfd).unwrap_or(ExitReport::Unknown).into()))
+        }
+        other => other,
+    }
+}
+
+/// Kills what is left of the group that the process led, which has ended: what its tasks had started.
+///
+/// Kernels before 6.9 know groups by number only. There it is left alone when somebody has reaped the process, after which
+/// the number could be another group's.
+pub(crate) fn kill_group(pidfd: BorrowedFd<'_>) {
+    if !wait::kill_group(pidfd)
+        && let Some(pid) = unreaped_pid(pidfd)
+    {
+        wait::kill_group_of_unreaped(pid);
     }
 }
 
@@ -121,7 +135,7 @@ mod tests {
         let child = Command::new("sh").args(["-c", "exit 5"]).spawn().unwrap();
         let pidfd = open_child(child.id() as i32).unwrap();
         assert!(wait_end(&pidfd, LONG).unwrap());
-        assert_eq!(reap_child(pidfd.as_fd()).unwrap(), Some(ExitReport::Code(5)));
+        assert_eq!(reap_child(pidfd.as_fd()).unwrap().unwrap().report, ExitReport::Code(5));
         kill(&pidfd).unwrap();
     }
 
@@ -135,7 +149,7 @@ mod tests {
         kill(&pidfd).unwrap();
         assert!(wait_end(&pidfd, LONG).unwrap());
         let report = ExitReport::Signal { signal: libc::SIGKILL, core_dumped: false };
-        assert_eq!(reap_child(pidfd.as_fd()).unwrap(), Some(report));
+        assert_eq!(reap_child(pidfd.as_fd()).unwrap().unwrap().report, report);
     }
 
     #[test]
@@ -143,7 +157,7 @@ mod tests {
         let mut child = Command::new("sh").args(["-c", "exit 6"]).spawn().unwrap();
         let pidfd = open_child(child.id() as i32).unwrap();
         child.wait().unwrap();
-        let report = reap_child(pidfd.as_fd()).unwrap();
+        let report = reap_child(pidfd.as_fd()).unwrap().map(|exit| exit.report);
         assert!(matches!(report, Some(ExitReport::Code(6) | ExitReport::Unknown)), "{report:?}");
     }
 

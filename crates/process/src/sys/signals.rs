@@ -4,21 +4,26 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// Blocks nothing, ignores nothing but SIGPIPE.
+/// Blocks nothing, ignores nothing but SIGPIPE and SIGTTOU.
 ///
 /// A process keeps what its parent ignored and blocked across exec: an ignored SIGCHLD makes every wait for
 /// a child fail, a blocked SIGTERM makes a worker deaf. Handlers do not survive exec, so one that is there
 /// was installed on purpose by a constructor of this program, and stays. SIGPIPE is ignored as Rust's
-/// start-up does it, which a worker never gets to: a write to a broken pipe is then an error, not death.
+/// start-up does it, which a worker never gets to: a write to a broken pipe is then an error, not death. And SIGTTOU is
+/// ignored because a worker is not in the terminal's foreground group: to print must not stop it (`stty tostop`).
 pub(crate) fn reset() -> io::Result<()> {
     for signal in 1..=libc::SIGRTMAX() {
-        if signal != libc::SIGPIPE && is_ignored(signal) {
+        if !IGNORED.contains(&signal) && is_ignored(signal) {
             set_disposition(signal, libc::SIG_DFL)?;
         }
     }
-    set_disposition(libc::SIGPIPE, libc::SIG_IGN)?;
+    for signal in IGNORED {
+        set_disposition(signal, libc::SIG_IGN)?;
+    }
     unblock_all()
 }
+
+const IGNORED: [i32; 2] = [libc::SIGPIPE, libc::SIGTTOU];
 
 /// Gives `signal` its default disposition back.
 pub(crate) fn set_default(signal: i32) -> io::Result<()> {

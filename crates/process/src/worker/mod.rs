@@ -9,9 +9,9 @@ use crate::launch::Born;
 use crate::link::SocketEnd;
 use crate::slots::Page;
 use crate::sys::message::{self, Received};
-use crate::sys::{stdio, title};
+use crate::sys::{stdio, title, wait};
 use crate::wire::Boot;
-use serving::Server;
+use serving::{Leave, Server};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -20,10 +20,13 @@ use std::sync::Arc;
 const CANNOT_WORK: i32 = 126;
 
 /// Works for the pool at the other end of `control`, and does not return.
-pub(crate) fn main(control: OwnedFd, _born: Born) -> ! {
-    let outcome = begin(control).and_then(|server| server.map_or(Ok(()), Server::run));
+pub(crate) fn main(control: OwnedFd, born: Born) -> ! {
+    let outcome = begin(control, born).and_then(|server| server.map_or(Ok(Leave::Gone), Server::run));
     match outcome {
-        Ok(()) => stdio::flush_and_exit(0),
+        Ok(Leave::Told) => stdio::flush_and_exit(0),
+        Ok(Leave::Gone) => end_with_the_pool(),
+        // It ended while it was told something, or while it said something.
+        Err(error) if is_end(error.kind()) => end_with_the_pool(),
         Err(error) => {
             eprintln!("concurrent-futures: a worker of a process pool cannot go on: {error}");
             stdio::flush_and_exit(CANNOT_WORK)
@@ -31,8 +34,19 @@ pub(crate) fn main(control: OwnedFd, _born: Born) -> ! {
     }
 }
 
+/// Nobody is there any more who would want an answer or an error message; what the tasks have started must not stay.
+fn end_with_the_pool() -> ! {
+    stdio::flush();
+    watchdog::end_all()
+}
+
+fn is_end(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(kind, BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
 /// `None`: the pool has gone before this worker began.
-fn begin(control: OwnedFd) -> io::Result<Option<Server<SocketEnd>>> {
+fn begin(control: OwnedFd, born: Born) -> io::Result<Option<Server<SocketEnd>>> {
     let mut buffer = [0; Boot::MAX];
     let Some(Received { len, fds }) = message::receive(&control, &mut buffer)? else { return Ok(None) };
     let boot = Boot::decode(&buffer[..len]).map_err(io::Error::other)?;
@@ -43,6 +57,8 @@ fn begin(control: OwnedFd) -> io::Result<Option<Server<SocketEnd>>> {
     // The name is for people; a worker without one works as well.
     let _ = title::set_thread_name(&boot.name);
     let page = Arc::new(Page::open(page)?);
+    // A fork starts from nothing.
+    page.begin_with_peak(if born == Born::Forked { 1 } else { wait::own_peak().unwrap_or(0) });
     last_words::arrange(page.clone());
     watchdog::start(control)?;
     Ok(Some(Server::new(SocketEnd::new(data), page)))

@@ -16,6 +16,15 @@ use std::sync::Arc;
 /// A buffer that one large result has made this big is not kept.
 const KEEP: usize = 1 << 20;
 
+/// Why a worker leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// The pool knows.
+    Told,
+    /// There is no pool any more.
+    Gone,
+}
+
 #[derive(Debug)]
 pub(super) struct Server<L> {
     link: L,
@@ -32,12 +41,12 @@ impl<L: WorkerEnd> Server<L> {
     }
 
     /// Works until the pool says that it is enough.
-    pub(super) fn run(mut self) -> io::Result<()> {
+    pub(super) fn run(mut self) -> io::Result<Leave> {
         while let Some((head, body)) = self.link.receive()? {
             match head {
                 Down::Setup { step, call, .. } => {
                     if !self.set_up(step, call, &body)? {
-                        return Ok(());
+                        return Ok(Leave::Told);
                     }
                 }
                 Down::Begin => {
@@ -52,11 +61,11 @@ impl<L: WorkerEnd> Server<L> {
                 Down::Task(task) => self.task(task, body)?,
                 Down::End => {
                     self.link.flush()?;
-                    return Ok(());
+                    return Ok(Leave::Told);
                 }
             }
         }
-        Ok(())
+        Ok(Leave::Gone)
     }
 
     /// `false`: it failed, and the pool knows.

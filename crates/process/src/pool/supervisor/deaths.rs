@@ -1,7 +1,7 @@
 //! The death of a worker.
 
 use super::{Post, Supervisor};
-use crate::launch::{ExitReport, WorkerId};
+use crate::launch::{Exit, ExitReport, WorkerId};
 use crate::pool::item::Item;
 use crate::pool::state::{After, Estate};
 use crate::slots::Page;
@@ -9,10 +9,7 @@ use crate::wire::Ticket;
 use concurrent_futures_core::{Death, Ending, KilledBy, Panic, TaskError, TaskErrorKind};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// So long a dead worker's status is waited for. It comes from the fork server, which may be dead too.
-const PATIENCE: Duration = Duration::from_secs(5);
+use std::time::Instant;
 
 /// A dead worker until its status is known.
 #[derive(Debug)]
@@ -25,12 +22,13 @@ pub(super) struct Wake {
     name: String,
     page: Arc<Page>,
     lost: Vec<(Ticket, Item)>,
-    since: Instant,
+    /// Its status is waited for until then.
+    until: Instant,
 }
 
 impl Wake {
     pub(super) fn until(&self) -> Instant {
-        self.since + PATIENCE
+        self.until
     }
 }
 
@@ -51,6 +49,7 @@ impl Supervisor {
         let Some(Estate { was_ready, dismissed, process: Some(process), by_pool, lost }) = estate else { return };
         // Not watched at all when the poller had refused it.
         let _ = self.poller.remove(&*process.pidfd);
+        let exit = self.launcher.reap(id, pidfd.as_ref().unwrap_or(&process.pidfd).as_fd());
         let wake = Wake {
             pid: process.pid,
             by_pool,
@@ -59,24 +58,26 @@ impl Supervisor {
             name: name.clone(),
             page: page.clone(),
             lost,
-            since: Instant::now(),
+            until: Instant::now() + self.launcher.patience(id),
         };
         self.wakes.insert(id, wake);
-        let pidfd = pidfd.as_ref().unwrap_or(&process.pidfd);
-        if let Some(status) = self.launcher.reap(id, pidfd.as_fd()) {
-            self.ended(id, status);
+        if let Some(exit) = exit {
+            self.ended(id, exit);
         }
     }
 
     /// It is known how a worker ended.
-    pub(super) fn ended(&mut self, id: WorkerId, status: ExitReport) {
+    pub(super) fn ended(&mut self, id: WorkerId, exit: Exit) {
         let Some(wake) = self.wakes.remove(&id) else { return };
-        let ending = match status {
+        let ending = match exit.report {
             ExitReport::Code(code) => Ending::Code(code),
             ExitReport::Signal { signal, core_dumped } => Ending::Signal { number: signal, core_dumped },
             ExitReport::Unknown => Ending::Unknown,
         };
         let mut death = Death::new(wake.pid, ending);
+        if let Some(peak) = exit.peak_memory.and_then(|peak| wake.page.own_peak(peak)) {
+            death = death.with_peak_memory(peak);
+        }
         if wake.by_pool {
             death = death.caused_by(KilledBy::Shutdown);
         }
@@ -94,7 +95,8 @@ impl Supervisor {
     pub(super) fn hurry_wakes(&mut self, now: Instant) {
         let due: Vec<WorkerId> = self.wakes.iter().filter(|(_, wake)| wake.until() <= now).map(|(id, _)| *id).collect();
         for id in due {
-            self.ended(id, ExitReport::Unknown);
+            let exit = self.launcher.give_up(id);
+            self.ended(id, exit);
         }
     }
 }
