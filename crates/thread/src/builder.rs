@@ -1,11 +1,12 @@
 //! Settings of a pool.
 
 use crate::ThreadPoolExecutor;
-use crate::crew::{Initializer, Settings};
+use crate::crew::{Initializer, Settings, Size};
 use concurrent_futures_core::{BuildError, InitResult, OnDrop};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 /// Settings of a [`ThreadPoolExecutor`], before it is made by [`build`](Self::build).
 ///
@@ -26,6 +27,8 @@ use std::thread;
 #[derive(Default)]
 pub struct ThreadPoolBuilder {
     max_workers: Option<usize>,
+    min_workers: usize,
+    idle_timeout: Option<Duration>,
     prefix: Option<String>,
     stack_size: Option<usize>,
     queue_bound: Option<usize>,
@@ -39,6 +42,33 @@ impl ThreadPoolBuilder {
     /// cgroup's quota counts), at most 32.
     pub fn max_workers(mut self, n: usize) -> Self {
         self.max_workers = Some(n);
+        self
+    }
+
+    /// How many threads are started when the pool is made, and kept however little there is to do. Without it, none.
+    ///
+    /// ```
+    /// use concurrent_futures_core::Executor;
+    /// use concurrent_futures_thread::ThreadPoolExecutor;
+    /// use std::time::Duration;
+    ///
+    /// let pool = ThreadPoolExecutor::builder()
+    ///     .max_workers(8)
+    ///     .min_workers(2)
+    ///     .idle_timeout(Duration::from_secs(10)) // six of the eight end when they have had nothing to do for so long
+    ///     .build()?;
+    /// assert_eq!(pool.stats().workers, 2);
+    /// # Ok::<(), concurrent_futures_core::BuildError>(())
+    /// ```
+    pub fn min_workers(mut self, n: usize) -> Self {
+        self.min_workers = n;
+        self
+    }
+
+    /// A thread that has had nothing to do for so long ends, down to [`min_workers`](Self::min_workers). Without it, threads
+    /// stay until the pool's end.
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.idle_timeout = Some(limit);
         self
     }
 
@@ -114,10 +144,10 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Makes the pool. Its threads are started when there is work for them.
+    /// Makes the pool. Its threads are started when there is work for them, but for [`min_workers`](Self::min_workers).
     ///
     /// # Errors
-    /// Zero workers, a queue without room, a name with a zero byte, or a stack that this system does not give.
+    /// Zero workers, more to keep than there may be, threads to keep that cannot be started, a queue without room, a name with a zero byte, or a stack that this system does not give.
     ///
     /// ```
     /// use concurrent_futures_thread::ThreadPoolExecutor;
@@ -127,7 +157,11 @@ impl ThreadPoolBuilder {
     /// ```
     pub fn build(self) -> Result<ThreadPoolExecutor, BuildError> {
         let settings = Settings {
-            max_workers: self.max_workers.unwrap_or_else(default_workers),
+            size: Size {
+                max_workers: self.max_workers.unwrap_or_else(|| default_workers().max(self.min_workers)),
+                min_workers: self.min_workers,
+                idle_timeout: self.idle_timeout,
+            },
             prefix: self.prefix.unwrap_or_else(default_prefix),
             stack_size: self.stack_size,
             bound: self.queue_bound,
@@ -135,7 +169,7 @@ impl ThreadPoolBuilder {
             initializer: self.initializer,
         };
         check(&settings)?;
-        Ok(ThreadPoolExecutor::with(settings, self.on_drop))
+        ThreadPoolExecutor::with(settings, self.on_drop)
     }
 }
 
@@ -143,6 +177,8 @@ impl fmt::Debug for ThreadPoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ThreadPoolBuilder")
             .field("max_workers", &self.max_workers)
+            .field("min_workers", &self.min_workers)
+            .field("idle_timeout", &self.idle_timeout)
             .field("thread_name_prefix", &self.prefix)
             .field("stack_size", &self.stack_size)
             .field("queue_bound", &self.queue_bound)
@@ -154,9 +190,7 @@ impl fmt::Debug for ThreadPoolBuilder {
 
 fn check(settings: &Settings) -> Result<(), BuildError> {
     let invalid = |message: &str| Err(BuildError::invalid(message));
-    if settings.max_workers == 0 {
-        return invalid("max_workers must be at least 1: with 0 no task would ever run");
-    }
+    settings.size.check()?;
     if settings.bound == Some(0) {
         return invalid("queue_bound must be at least 1: with room for 0 tasks none could be submitted");
     }

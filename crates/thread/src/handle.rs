@@ -10,12 +10,13 @@ use std::sync::{Arc, Weak as WeakArc};
 #[derive(Clone)]
 pub(crate) struct Weak {
     crew: WeakArc<Crew>,
+    /// For when it is gone.
     max_workers: usize,
 }
 
 impl Weak {
     pub(crate) fn of(crew: &Arc<Crew>) -> Self {
-        Weak { crew: Arc::downgrade(crew), max_workers: crew.settings.max_workers }
+        Weak { crew: Arc::downgrade(crew), max_workers: crew.settings.size.max_workers }
     }
 }
 
@@ -35,7 +36,7 @@ impl Executor for Weak {
     }
 
     fn num_workers(&self) -> usize {
-        self.max_workers
+        self.crew.upgrade().map_or(self.max_workers, |crew| crew.max_workers())
     }
 
     fn shutdown(&self, how: Shutdown) {

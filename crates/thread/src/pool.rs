@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 /// Runs tasks on threads of this process.
 ///
-/// Threads start on demand, up to the number that was asked for; an idle one is used before a new one is started. Nothing is
-/// encoded: functions and arguments are run in place. A task may wait for another task of its own pool: one that nobody has
+/// Threads start on demand, up to the number that was asked for; an idle one is used before a new one is started, and the one
+/// that went idle last before the others. With an [`idle_timeout`](ThreadPoolBuilder::idle_timeout) idle ones end; the number
+/// can be changed by [`resize`](Self::resize). Nothing is encoded: functions and arguments are run in place. A task may wait for another task of its own pool: one that nobody has
 /// started is run by the waiter, and otherwise a substitute thread works while it waits. (A `block_on` of a foreign runtime
 /// inside a task cannot be seen: wrap it in [`worker::blocking`](concurrent_futures_core::worker::blocking).)
 ///
@@ -94,8 +95,55 @@ impl ThreadPoolExecutor {
         future
     }
 
-    pub(crate) fn with(settings: Settings, on_drop: OnDrop) -> Self {
-        ThreadPoolExecutor { crew: Crew::new(settings), on_drop }
+    /// From now on, at most `max_workers` threads run tasks at once.
+    ///
+    /// A larger pool takes up what is queued at once. In a smaller one, a thread that is too many finishes what it runs, takes
+    /// nothing new, and ends half a second later if the pool has not grown again. As many are kept as
+    /// [`min_workers`](ThreadPoolBuilder::min_workers) says, but no more than `max_workers`. Returns at once.
+    ///
+    /// # Errors
+    /// Zero workers; or a thread that is to be kept cannot be started.
+    ///
+    /// ```
+    /// use concurrent_futures_core::Executor;
+    /// use concurrent_futures_thread::ThreadPoolExecutor;
+    ///
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// pool.resize(4)?;
+    /// assert_eq!(pool.num_workers(), 4);
+    /// assert!(pool.resize(0).is_err());
+    /// # Ok::<(), concurrent_futures_core::BuildError>(())
+    /// ```
+    pub fn resize(&self, max_workers: usize) -> Result<(), BuildError> {
+        self.crew.resize(max_workers)
+    }
+
+    /// Starts all the threads that the pool may have now, and waits until each is ready for tasks: its initializer has
+    /// returned. (In a task of this very pool it does not wait.)
+    ///
+    /// With an [`idle_timeout`](ThreadPoolBuilder::idle_timeout), those that get nothing to do end again.
+    ///
+    /// # Errors
+    /// A thread cannot be started, or the pool takes no tasks: it is shut down, or an initializer failed.
+    ///
+    /// ```
+    /// use concurrent_futures_core::Executor;
+    /// use concurrent_futures_thread::ThreadPoolExecutor;
+    ///
+    /// let pool = ThreadPoolExecutor::new(3)?;
+    /// assert_eq!(pool.stats().workers, 0);
+    /// pool.warm_up()?;
+    /// assert_eq!(pool.stats().workers, 3);
+    /// # Ok::<(), concurrent_futures_core::BuildError>(())
+    /// ```
+    pub fn warm_up(&self) -> Result<(), BuildError> {
+        self.crew.warm_up()
+    }
+
+    pub(crate) fn with(settings: Settings, on_drop: OnDrop) -> Result<Self, BuildError> {
+        let pool = ThreadPoolExecutor { crew: Crew::new(settings), on_drop };
+        pool.crew.start_those_to_keep()?;
+        Ok(pool)
     }
 
     pub(crate) fn crew(&self) -> &Arc<Crew> {
@@ -113,7 +161,7 @@ impl Executor for ThreadPoolExecutor {
     }
 
     fn num_workers(&self) -> usize {
-        self.crew.settings.max_workers
+        self.crew.max_workers()
     }
 
     fn shutdown(&self, how: Shutdown) {

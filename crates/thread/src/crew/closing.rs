@@ -65,7 +65,7 @@ impl Crew {
     }
 }
 
-fn wake(sleepers: Vec<Arc<Parker>>) {
+pub(super) fn wake(sleepers: Vec<Arc<Parker>>) {
     for sleeper in sleepers {
         sleeper.wake();
     }

@@ -9,6 +9,7 @@ mod model;
 mod parker;
 mod queue;
 mod settings;
+mod size;
 mod state;
 mod threads;
 mod worker;
@@ -16,6 +17,7 @@ mod worker;
 pub(crate) use closing::AtExit;
 pub(crate) use job::Job;
 pub(crate) use settings::{Initializer, Settings};
+pub(crate) use size::Size;
 
 use concurrent_futures_core::worker::{blocking, current_pool};
 use concurrent_futures_core::{PoolId, Refusal, Stats};
@@ -36,6 +38,8 @@ pub(crate) struct Crew {
     room: Condvar,
     /// A worker was joined, or one can be.
     ended: Condvar,
+    /// No worker is being started any more.
+    arrived: Condvar,
 }
 
 /// On cache lines of its own.
@@ -59,7 +63,7 @@ const LOOKS_BEFORE_STARTING: u32 = 32;
 impl Crew {
     pub(crate) fn new(settings: Settings) -> Arc<Self> {
         let queue = Queue::new(settings.sorted);
-        let state = State::new(queue, settings.max_workers, settings.bound.unwrap_or(usize::MAX));
+        let state = State::new(queue, &settings.size, settings.bound.unwrap_or(usize::MAX));
         Arc::new(Crew {
             id: PoolId::next(),
             settings,
@@ -67,6 +71,7 @@ impl Crew {
             work: Padded(AtomicBool::new(false)),
             room: Condvar::new(),
             ended: Condvar::new(),
+            arrived: Condvar::new(),
         })
     }
 
@@ -163,7 +168,8 @@ impl Crew {
             Help::Start => {
                 let number = state.reserve();
                 drop(state);
-                self.start(number);
+                // The jobs that needed it have been told.
+                let _ = self.start(number);
             }
         }
     }

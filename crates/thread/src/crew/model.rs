@@ -4,11 +4,13 @@
 use super::job::Job;
 use super::parker::Parker;
 use super::queue::Queue;
+use super::size::Size;
 use super::state::{Help, Next, State};
 use concurrent_futures_core::TaskId;
 use concurrent_futures_core::task::closure;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a job does.
 #[derive(Clone, Copy, Debug)]
@@ -20,13 +22,23 @@ enum Kind {
     WorkUntil(usize),
 }
 
+#[derive(Default)]
 struct Scenario {
     max_workers: usize,
+    /// So many are kept; more than that end when they have been idle for long, if this is not `max_workers`.
+    min_workers: Option<usize>,
+    /// Somebody gives the pool these sizes, one after the other.
+    sizes: Vec<usize>,
+    /// Somebody starts all the workers that there may be, at some time.
+    warms_up: bool,
     /// For each submitter the jobs that it puts in, one after the other.
     submitters: Vec<Vec<Kind>>,
     /// Somebody shuts the pool down at some time.
     closes: bool,
 }
+
+/// Longer than a worker is kept that is one too many.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Where an actor is. Each but the last three can take a turn.
 enum At {
@@ -43,8 +55,15 @@ enum At {
     Finish(usize),
     Unblock(usize, usize),
     Close,
-    /// A worker asleep for want of work; whether only for a time.
-    Parked(usize, Arc<Parker>, bool),
+    /// Before the pool is given its next size.
+    Resize(VecDeque<usize>),
+    /// Somebody sees to it that there are the workers that are kept, and goes on there.
+    Keep(Box<At>),
+    WarmUp,
+    /// Workers are started one by one, so many at most, and so that there are no more than the second number.
+    Start(usize, usize, Box<At>),
+    /// A worker asleep for want of work; for how long, if not for ever.
+    Parked(usize, Arc<Parker>, Option<Duration>),
     /// A worker's time was up, but somebody is about to wake it.
     Woken(usize, Arc<Parker>),
     /// In a wait for a job.
@@ -53,7 +72,8 @@ enum At {
 }
 
 struct World {
-    max_workers: usize,
+    /// As it was built.
+    size: Size,
     state: State,
     actors: Vec<At>,
     kinds: Vec<Kind>,
@@ -73,9 +93,23 @@ impl World {
         if scenario.closes {
             actors.push(At::Close);
         }
-        World {
+        if !scenario.sizes.is_empty() {
+            actors.push(At::Resize(scenario.sizes.iter().copied().collect()));
+        }
+        if scenario.warms_up {
+            actors.push(At::WarmUp);
+        }
+        if scenario.min_workers.is_some_and(|least| least > 0) {
+            actors.push(At::Keep(Box::new(At::Over)));
+        }
+        let size = Size {
             max_workers: scenario.max_workers,
-            state: State::new(Queue::new(false), scenario.max_workers, usize::MAX),
+            min_workers: scenario.min_workers.unwrap_or(0),
+            idle_timeout: scenario.min_workers.map(|_| IDLE),
+        };
+        World {
+            state: State::new(Queue::new(false), &size, usize::MAX),
+            size,
             actors,
             done: vec![false; kinds.len()],
             accepted: vec![false; kinds.len()],
@@ -92,12 +126,13 @@ impl World {
             match actor {
                 At::Over => {}
                 At::Submit(jobs) if jobs.is_empty() => {}
+                At::Resize(sizes) if sizes.is_empty() => {}
                 At::Asleep(_, _, on) if !self.done[*on] => {}
                 At::Run(_, job) if matches!(self.kinds[*job], Kind::WorkUntil(on) if !self.done[on]) => {}
                 At::Parked(_, parker, timed) => {
                     if parker.is_woken() {
                         turns.push((i, false));
-                    } else if *timed {
+                    } else if timed.is_some() {
                         turns.push((i, true));
                     }
                 }
@@ -149,12 +184,30 @@ impl World {
             At::Close => {
                 self.state.close();
                 let parkers = self.state.wake_all();
-                if parkers.is_empty() { At::Over } else { At::Wake(parkers, Box::new(At::Over)) }
+                wake_then(parkers, At::Over)
             }
-            At::Parked(number, parker, _) if time_is_up => {
+            At::Resize(mut sizes) => match sizes.pop_front() {
+                Some(size) => {
+                    let parkers = self.state.resize(&self.size.resized(size));
+                    let then = At::Keep(Box::new(At::Resize(sizes)));
+                    wake_then(parkers, At::CallHelp(Box::new(then)))
+                }
+                None => At::Over,
+            },
+            At::Keep(then) => self.start_up_to(self.state.min_workers(), then),
+            At::WarmUp => self.start_up_to(self.state.max_workers(), Box::new(At::Over)),
+            At::Start(missing, least, then) => match self.state.reserve_up_to(least) {
+                Some(number) => {
+                    self.state.spawning -= 1;
+                    self.actors.push(At::Arrive(number));
+                    if missing > 1 { At::Start(missing - 1, least, then) } else { *then }
+                }
+                None => *then,
+            },
+            At::Parked(number, parker, slept) if time_is_up => {
                 if !self.state.unpark(&parker) {
                     At::Woken(number, parker)
-                } else if self.state.has_substitutes() {
+                } else if self.state.is_expendable(slept.expect("its time is up")) {
                     self.end(number)
                 } else {
                     self.at_queue(number, true)
@@ -198,6 +251,11 @@ impl World {
         }
     }
 
+    fn start_up_to(&self, least: usize, then: Box<At>) -> At {
+        let missing = self.state.missing(least);
+        if missing > 0 { At::Start(missing, least, then) } else { *then }
+    }
+
     fn at_queue(&mut self, number: usize, has_searched: bool) -> At {
         match self.state.next(has_searched) {
             Next::Run(Job::Task(task)) => {
@@ -210,7 +268,7 @@ impl World {
             Next::Park => {
                 let parker = Arc::new(Parker::new());
                 self.state.park(&parker);
-                At::Parked(number, parker, self.state.has_substitutes())
+                At::Parked(number, parker, self.state.patience())
             }
             Next::End => self.end(number),
         }
@@ -231,8 +289,8 @@ impl World {
     /// been called.
     fn check_pause(&self) {
         let parked = self.state.parked().len();
-        let [threads, _, blocked, _] = self.state.counts();
-        let is_staffed = threads - blocked - parked >= self.max_workers;
+        let [threads, _, blocked, _, max_workers] = self.state.counts();
+        let is_staffed = threads - blocked - parked >= max_workers;
         assert!(self.queued.is_empty() || parked == 0 || is_staffed, "a job waits, and so does a worker");
     }
 
@@ -242,8 +300,16 @@ impl World {
         assert_eq!(self.accepted, self.done, "an accepted job did not run");
         if self.state.is_over() {
             assert_eq!(self.state.threads(), 0, "a worker was left behind");
+        } else {
+            assert!(self.state.threads() >= self.state.min_workers(), "a worker ended that was to be kept");
         }
         assert_eq!(self.state.idle(), self.state.threads());
+    }
+
+    /// Holds when nothing goes on and nobody sleeps for a time only.
+    fn check_rest(&self) {
+        let most = self.size.idle_timeout.map_or(self.state.max_workers(), |_| self.state.min_workers());
+        assert!(self.state.threads() <= most, "a worker sleeps for ever that was to end");
     }
 
     /// All that the future depends on.
@@ -268,7 +334,11 @@ impl World {
             At::Finish(n) => format!("{n} finishes"),
             At::Unblock(n, job) => format!("{n} wakes in {job}"),
             At::Close => "close".into(),
-            At::Parked(n, parker, timed) => format!("{n} parked {} {timed}", parker.is_woken()),
+            At::Resize(sizes) => format!("resize {sizes:?}"),
+            At::Keep(then) => format!("keep, {}", self.describe(then)),
+            At::WarmUp => "warm up".into(),
+            At::Start(missing, least, then) => format!("start {missing} up to {least}, {}", self.describe(then)),
+            At::Parked(n, parker, slept) => format!("{n} parked {} {slept:?}", parker.is_woken()),
             At::Woken(n, parker) => format!("{n} woken {}", parker.is_woken()),
             At::Asleep(n, job, _) => format!("{n} asleep in {job}"),
             At::Over => "over".into(),
@@ -283,6 +353,10 @@ impl World {
         };
         self.actors.iter().position(is_it).expect("who is to be woken sleeps")
     }
+}
+
+fn wake_then(parkers: Vec<Arc<Parker>>, then: At) -> At {
+    if parkers.is_empty() { then } else { At::Wake(parkers, Box::new(then)) }
 }
 
 /// Has all actors take turns in every order; gives how many different situations there are.
@@ -306,6 +380,9 @@ fn explore(scenario: &Scenario) -> usize {
         if next.iter().filter_map(goes_on).next().is_none() {
             world.check_end();
         }
+        if next.is_empty() {
+            world.check_rest();
+        }
         open.extend(next.into_iter().map(|turn| turns.iter().copied().chain([turn]).collect()));
     }
     seen.len()
@@ -316,50 +393,103 @@ use Kind::{Plain, WaitFor, WorkUntil};
 #[test]
 fn one_worker_and_two_submitters() {
     let jobs = vec![vec![Plain, Plain], vec![Plain, Plain]];
-    assert!(explore(&Scenario { max_workers: 1, submitters: jobs, closes: false }) > 100);
+    assert!(explore(&Scenario { max_workers: 1, submitters: jobs, ..Scenario::default() }) > 100);
 }
 
 #[test]
 fn two_workers_and_two_submitters() {
     let jobs = vec![vec![Plain, Plain], vec![Plain, Plain]];
-    assert!(explore(&Scenario { max_workers: 2, submitters: jobs, closes: false }) > 1_000);
+    assert!(explore(&Scenario { max_workers: 2, submitters: jobs, ..Scenario::default() }) > 1_000);
 }
 
 #[test]
 fn three_workers_and_one_submitter() {
     let jobs = vec![vec![Plain; 4]];
-    assert!(explore(&Scenario { max_workers: 3, submitters: jobs, closes: false }) > 1_000);
+    assert!(explore(&Scenario { max_workers: 3, submitters: jobs, ..Scenario::default() }) > 1_000);
 }
 
 #[test]
 fn jobs_that_wait_for_jobs_of_their_pool() {
     let jobs = vec![vec![WaitFor(1), Plain, Plain]];
-    assert!(explore(&Scenario { max_workers: 1, submitters: jobs, closes: false }) > 100);
+    assert!(explore(&Scenario { max_workers: 1, submitters: jobs, ..Scenario::default() }) > 100);
     let jobs = vec![vec![WaitFor(2), WaitFor(3)], vec![Plain, Plain]];
-    assert!(explore(&Scenario { max_workers: 1, submitters: jobs, closes: false }) > 1_000);
+    assert!(explore(&Scenario { max_workers: 1, submitters: jobs, ..Scenario::default() }) > 1_000);
 }
 
 #[test]
 fn waits_with_two_workers() {
     let jobs = vec![vec![WaitFor(2), WaitFor(2)], vec![Plain, Plain]];
-    assert!(explore(&Scenario { max_workers: 2, submitters: jobs, closes: false }) > 1_000);
+    assert!(explore(&Scenario { max_workers: 2, submitters: jobs, ..Scenario::default() }) > 1_000);
 }
 
 #[test]
 fn jobs_that_must_run_at_once() {
     let jobs = vec![vec![Plain, WorkUntil(2), Plain]];
-    assert!(explore(&Scenario { max_workers: 2, submitters: jobs, closes: false }) > 100);
+    assert!(explore(&Scenario { max_workers: 2, submitters: jobs, ..Scenario::default() }) > 100);
     let jobs = vec![vec![WorkUntil(2), WorkUntil(2), Plain, Plain]];
-    assert!(explore(&Scenario { max_workers: 3, submitters: jobs, closes: false }) > 1_000);
+    assert!(explore(&Scenario { max_workers: 3, submitters: jobs, ..Scenario::default() }) > 1_000);
     let jobs = vec![vec![WaitFor(2), WorkUntil(2), Plain], vec![Plain]];
-    assert!(explore(&Scenario { max_workers: 2, submitters: jobs, closes: false }) > 1_000);
+    assert!(explore(&Scenario { max_workers: 2, submitters: jobs, ..Scenario::default() }) > 1_000);
 }
 
 #[test]
 fn the_end_comes_at_any_time() {
     let jobs = vec![vec![Plain, Plain], vec![Plain]];
-    assert!(explore(&Scenario { max_workers: 2, submitters: jobs, closes: true }) > 1_000);
+    assert!(explore(&Scenario { max_workers: 2, submitters: jobs, closes: true, ..Scenario::default() }) > 1_000);
     // A wait for a job that may have been refused would be one for ever: here it was accepted before.
     let jobs = vec![vec![Plain, WaitFor(0), Plain]];
-    assert!(explore(&Scenario { max_workers: 1, submitters: jobs, closes: true }) > 100);
+    assert!(explore(&Scenario { max_workers: 1, submitters: jobs, closes: true, ..Scenario::default() }) > 100);
+}
+
+#[test]
+fn idle_workers_end_at_any_time() {
+    let elastic = |min_workers, max_workers, submitters| Scenario {
+        min_workers: Some(min_workers),
+        max_workers,
+        submitters,
+        ..Scenario::default()
+    };
+    assert!(explore(&elastic(0, 1, vec![vec![Plain, Plain], vec![Plain]])) > 100);
+    assert!(explore(&elastic(0, 2, vec![vec![Plain, Plain], vec![Plain]])) > 1_000);
+    assert!(explore(&elastic(1, 2, vec![vec![Plain, Plain], vec![Plain]])) > 1_000);
+    assert!(explore(&elastic(0, 1, vec![vec![WaitFor(1), Plain, Plain]])) > 100);
+    assert!(explore(&elastic(0, 2, vec![vec![WorkUntil(2), Plain], vec![Plain]])) > 1_000);
+}
+
+#[test]
+fn the_size_changes_at_any_time() {
+    let resized = |max_workers, sizes: &[usize], submitters| Scenario {
+        max_workers,
+        sizes: sizes.to_vec(),
+        submitters,
+        ..Scenario::default()
+    };
+    assert!(explore(&resized(1, &[2], vec![vec![Plain, Plain, Plain]])) > 100);
+    assert!(explore(&resized(2, &[1], vec![vec![Plain, Plain], vec![Plain]])) > 1_000);
+    assert!(explore(&resized(2, &[1, 2], vec![vec![Plain, Plain, Plain]])) > 1_000);
+    assert!(explore(&resized(1, &[2, 1], vec![vec![WaitFor(1), Plain, Plain]])) > 1_000);
+    // What it was made larger for must run at once.
+    assert!(explore(&resized(1, &[2], vec![vec![WorkUntil(1), Plain]])) > 100);
+}
+
+#[test]
+fn idle_workers_end_while_the_size_changes() {
+    for min_workers in 0..=2 {
+        let jobs = vec![vec![Plain, Plain]];
+        let sizes = vec![1, 2];
+        let scenario = Scenario { min_workers: Some(min_workers), ..Scenario::default() };
+        assert!(explore(&Scenario { max_workers: 2, sizes, submitters: jobs, ..scenario }) > 1_000);
+    }
+}
+
+#[test]
+fn workers_are_started_ahead_of_the_jobs() {
+    for min_workers in [None, Some(0), Some(1)] {
+        let jobs = vec![vec![Plain, Plain]];
+        let scenario = Scenario { min_workers, warms_up: true, ..Scenario::default() };
+        assert!(explore(&Scenario { max_workers: 2, submitters: jobs, ..scenario }) > 100);
+    }
+    let jobs = vec![vec![Plain, Plain]];
+    let scenario = Scenario { sizes: vec![1], closes: true, warms_up: true, ..Scenario::default() };
+    assert!(explore(&Scenario { max_workers: 2, submitters: jobs, ..scenario }) > 1_000);
 }

@@ -1,12 +1,14 @@
 //! What a pool was built with.
 
+use super::size::Size;
 use concurrent_futures_core::task::catch;
 use concurrent_futures_core::{InitResult, init_outcome};
 use parking_lot::Mutex;
 use std::thread;
 
 pub(crate) struct Settings {
-    pub(crate) max_workers: usize,
+    /// At first.
+    pub(crate) size: Size,
     pub(crate) prefix: String,
     pub(crate) stack_size: Option<usize>,
     /// Jobs that may wait.

@@ -3,12 +3,18 @@
 use super::job::Job;
 use super::parker::Parker;
 use super::queue::Queue;
+use super::size::Size;
 use concurrent_futures_core::Refusal;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Threads that a pool may have beyond `max_workers`, in place of workers that are asleep in a wait.
 const SUBSTITUTES: usize = 256;
+
+/// A worker that is one too many (a substitute whose wait has ended, or the pool has been made smaller) ends when nothing has
+/// called it for this time.
+const KEEP_SUBSTITUTE: Duration = Duration::from_millis(500);
 
 // The order of the fields counts: what is looked at for each job comes first, to be on one cache line with the lock.
 #[repr(C)]
@@ -26,6 +32,9 @@ pub(crate) struct State {
     pub(crate) finished: u64,
 
     max_workers: usize,
+    /// As many are kept, once they are up; never more than `max_workers`.
+    min_workers: usize,
+    idle_timeout: Option<Duration>,
     /// Workers, from the decision to start one until it is done.
     threads: usize,
     /// Those of them that have not looked at the queue yet.
@@ -48,6 +57,8 @@ pub(crate) struct State {
     pub(crate) spawning: usize,
     /// Threads that are joining workers.
     pub(crate) joining: usize,
+    /// Threads that wait until all workers that are being started have come.
+    pub(crate) waiting_for_start: usize,
 }
 
 /// What somebody who put a job into the queue, took one of several, or goes to sleep in a wait must do about it.
@@ -71,7 +82,7 @@ pub(crate) enum Next {
 }
 
 impl State {
-    pub(crate) fn new(queue: Queue, max_workers: usize, bound: usize) -> Self {
+    pub(crate) fn new(queue: Queue, size: &Size, bound: usize) -> Self {
         State {
             is_open: true,
             has_help: true,
@@ -80,7 +91,9 @@ impl State {
             bound,
             queue,
             finished: 0,
-            max_workers,
+            max_workers: size.max_workers,
+            min_workers: size.min_workers,
+            idle_timeout: size.idle_timeout,
             threads: 0,
             starting: 0,
             blocked: 0,
@@ -92,6 +105,7 @@ impl State {
             handles: Vec::new(),
             spawning: 0,
             joining: 0,
+            waiting_for_start: 0,
         }
     }
 
@@ -115,11 +129,6 @@ impl State {
         self.active() > self.searching + self.starting
     }
 
-    /// More threads live than there are places for workers.
-    pub(crate) fn has_substitutes(&self) -> bool {
-        self.threads > self.max_workers
-    }
-
     /// Workers that are neither parked nor asleep in a wait: each of them will look at the queue before it parks.
     fn active(&self) -> usize {
         self.threads - self.blocked - self.parked.len()
@@ -136,6 +145,53 @@ impl State {
                 // Who comes and finds more than it takes calls the next.
                 self.searching == 0
             };
+    }
+
+    // ---- how many there are to be
+
+    pub(crate) fn max_workers(&self) -> usize {
+        self.max_workers
+    }
+
+    /// Takes out all parked workers if there may be fewer now: they went to sleep for longer than they may.
+    pub(crate) fn resize(&mut self, size: &Size) -> Vec<Arc<Parker>> {
+        let shrinks = size.max_workers < self.max_workers;
+        self.max_workers = size.max_workers;
+        self.min_workers = size.min_workers;
+        self.recount();
+        if shrinks { self.wake_all() } else { Vec::new() }
+    }
+
+    /// How many are to be started so that there are `least`.
+    pub(crate) fn missing(&self, least: usize) -> usize {
+        if self.is_open { least.saturating_sub(self.threads) } else { 0 }
+    }
+
+    pub(crate) fn min_workers(&self) -> usize {
+        self.min_workers
+    }
+
+    pub(crate) fn is_starting(&self) -> bool {
+        self.starting > 0
+    }
+
+    /// How long a worker that parks may sleep before it looks whether it is to end. Those that sleep for ever are no more than
+    /// are kept.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        if self.threads > self.max_workers {
+            Some(self.idle_timeout.map_or(KEEP_SUBSTITUTE, |limit| limit.min(KEEP_SUBSTITUTE)))
+        } else if self.threads > self.min_workers {
+            self.idle_timeout
+        } else {
+            None
+        }
+    }
+
+    /// A worker that nobody has called while it `slept` so long, and that is not parked any more, is to end.
+    pub(crate) fn is_expendable(&self, slept: Duration) -> bool {
+        let has_idled = self.idle_timeout.is_some_and(|limit| slept >= limit);
+        let keep = if has_idled { self.min_workers } else { self.max_workers };
+        self.threads > keep && (self.queue.is_empty() || self.is_overstaffed)
     }
 
     // ---- the life of a worker
@@ -156,6 +212,11 @@ impl State {
                 self.numbers.len() - 1
             }
         }
+    }
+
+    /// The same if there are fewer than `least`.
+    pub(crate) fn reserve_up_to(&mut self, least: usize) -> Option<usize> {
+        (self.missing(least) > 0).then(|| self.reserve())
     }
 
     /// A worker that was started looks at the queue for the first time (or never will).
@@ -282,8 +343,8 @@ impl State {
     }
 
     #[cfg(test)]
-    pub(super) fn counts(&self) -> [usize; 4] {
-        [self.threads, self.starting, self.blocked, self.searching]
+    pub(super) fn counts(&self) -> [usize; 5] {
+        [self.threads, self.starting, self.blocked, self.searching, self.max_workers]
     }
 
     #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Starting and joining the threads of a pool.
 
+use super::state::State;
 use super::{Crew, worker};
 use concurrent_futures_core::Refusal;
 use std::io;
@@ -8,7 +9,10 @@ use std::thread::{self, JoinHandle};
 
 impl Crew {
     /// Starts the worker that was counted as `number` under the lock.
-    pub(super) fn start(self: &Arc<Self>, number: usize) {
+    ///
+    /// # Errors
+    /// The system's. The worker is not counted any more, and nothing waits for it.
+    pub(super) fn start(self: &Arc<Self>, number: usize) -> io::Result<()> {
         let crew = Arc::clone(self);
         let spawned = self.settings.thread(number).spawn(move || worker::serve(&crew, number));
         match spawned {
@@ -20,8 +24,20 @@ impl Crew {
                 self.ended.notify_all();
                 drop(state);
                 join(retired);
+                Ok(())
             }
-            Err(error) => self.start_failed(number, &error),
+            Err(error) => {
+                self.start_failed(number, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// A worker that was started is at the queue (or never will be).
+    pub(super) fn arrive(&self, state: &mut State) {
+        state.arrive();
+        if state.waiting_for_start > 0 && !state.is_starting() {
+            self.arrived.notify_all();
         }
     }
 
@@ -29,7 +45,7 @@ impl Crew {
     fn start_failed(&self, number: usize, error: &io::Error) {
         let mut state = self.lock();
         state.spawning -= 1;
-        state.arrive();
+        self.arrive(&mut state);
         let orphans = if state.release(number) == 0 { self.drain(&mut state) } else { Vec::new() };
         self.ended.notify_all();
         drop(state);

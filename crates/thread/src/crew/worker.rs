@@ -15,14 +15,11 @@ use std::{fmt, thread};
 /// Looks of the one idle worker that looks, each with a `sched_yield`: about twenty microseconds.
 const LOOKS_BEFORE_PARKING: u32 = 48;
 
-/// A worker that is one too many (a substitute whose wait has ended) ends when nothing has called it for this time.
-const KEEP_SUBSTITUTE: Duration = Duration::from_millis(500);
-
 /// How a worker's sleep ended.
 enum Sleep {
     Called,
-    /// Nobody called in time.
-    TimedOut,
+    /// Nobody has called in this time.
+    TimedOut(Duration),
 }
 
 /// Works until there is nothing left to do and nothing more can come.
@@ -32,7 +29,7 @@ pub(super) fn serve(crew: &Arc<Crew>, number: usize) {
     let parker = Arc::new(Parker::new());
     let mut has_searched = false;
     let mut state = crew.lock();
-    state.arrive();
+    crew.arrive(&mut state);
     loop {
         match state.next(has_searched) {
             Next::Run(job) => {
@@ -54,8 +51,8 @@ pub(super) fn serve(crew: &Arc<Crew>, number: usize) {
                 (state, sleep) = crew.sleep(state, &parker);
                 match sleep {
                     Sleep::Called => has_searched = false,
-                    Sleep::TimedOut if state.has_substitutes() => break,
-                    Sleep::TimedOut => {}
+                    Sleep::TimedOut(slept) if state.is_expendable(slept) => break,
+                    Sleep::TimedOut(_) => has_searched = true,
                 }
             }
             Next::End => break,
@@ -107,15 +104,17 @@ impl Crew {
         }
     }
 
-    /// Sleeps until called; a worker that is one too many only for a time.
+    /// Sleeps until called; a worker that need not be kept only for a time.
     fn sleep<'a>(&'a self, mut state: MutexGuard<'a, State>, parker: &Arc<Parker>) -> (MutexGuard<'a, State>, Sleep) {
         state.park(parker);
-        let until = state.has_substitutes().then(|| Instant::now() + KEEP_SUBSTITUTE);
+        let patience = state.patience();
         drop(state);
+        // An end that no clock can tell is no end.
+        let until = patience.and_then(|limit| Instant::now().checked_add(limit));
         if !parker.park(until) {
             let mut state = self.lock();
             if state.unpark(parker) {
-                return (state, Sleep::TimedOut);
+                return (state, Sleep::TimedOut(patience.unwrap_or_default()));
             }
             drop(state);
             // Somebody took this worker out of the list just now, and is about to wake it.

@@ -129,7 +129,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         F: Fn(I::Item) -> R + Send + Sync + 'scope,
     {
         let mut items = items.into_iter().fuse();
-        let mut sizes = ChunkSizes::new(None, self.crew.settings.max_workers, &items);
+        let mut sizes = ChunkSizes::new(None, self.crew.max_workers(), &items);
         let f = Arc::new(f);
         // Dropped, and with it cancelled, when the input panics.
         let mut map = ScopedMap::new();

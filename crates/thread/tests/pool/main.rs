@@ -2,6 +2,7 @@
 
 mod blocked;
 mod bounded;
+mod elastic;
 mod end_of_main;
 mod gate;
 mod init;
