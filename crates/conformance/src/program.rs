@@ -9,6 +9,7 @@ use std::fs;
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
+use std::time::Duration;
 
 /// A program of the suite (`conformance-program`) that runs.
 #[derive(Debug)]
@@ -32,6 +33,11 @@ impl Program {
     pub fn start(path: &str, scenario: &str, kind: Kind, more: &[&str]) -> Self {
         let mut command = Command::new(path);
         command.arg(scenario).arg(kind.name()).args(more);
+        Self::run(command)
+    }
+
+    /// Starts any other program, with its output to be collected.
+    pub fn run(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Program { child: command.spawn().expect("the program can be started") }
     }
@@ -50,16 +56,24 @@ impl Program {
     ///
     /// # Panics
     /// When it does not end.
-    pub fn wait(mut self) -> Ended {
+    pub fn wait(self) -> Ended {
+        self.wait_at_most(PATIENCE)
+    }
+
+    /// As [`wait`](Self::wait), for one that has much to do.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn wait_at_most(mut self, limit: Duration) -> Ended {
         let stdout = read_all(self.child.stdout.take().expect("it is piped"));
         let stderr = read_all(self.child.stderr.take().expect("it is piped"));
-        let ended = ends(self.child.id());
+        let ended = ends(self.child.id(), limit);
         if !ended {
             self.kill();
         }
         let status = self.child.wait().expect("it is our child");
         let [stdout, stderr] = [stdout, stderr].map(|reader| reader.join().expect("reading does not panic"));
-        assert!(ended, "the program has not ended in {PATIENCE:?}; stdout:\n{stdout}\nstderr:\n{stderr}");
+        assert!(ended, "the program has not ended in {limit:?}; stdout:\n{stdout}\nstderr:\n{stderr}");
         Ended { status, stdout, stderr }
     }
 }
@@ -82,15 +96,15 @@ fn pid(number: u32) -> Pid {
 /// # Panics
 /// When it does not end.
 pub fn wait_for_end(process: u32) {
-    assert!(ends(process), "process {process} has not ended in {PATIENCE:?}");
+    assert!(ends(process, PATIENCE), "process {process} has not ended in {PATIENCE:?}");
 }
 
-fn ends(process: u32) -> bool {
+fn ends(process: u32, limit: Duration) -> bool {
     let Ok(pidfd) = pidfd_open(pid(process), PidfdFlags::empty()) else { return true };
-    let patience = Timespec { tv_sec: i64::try_from(PATIENCE.as_secs()).expect("a minute"), tv_nsec: 0 };
+    let limit = Timespec { tv_sec: i64::try_from(limit.as_secs()).expect("some minutes"), tv_nsec: 0 };
     let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
     loop {
-        match poll(&mut fds, Some(&patience)) {
+        match poll(&mut fds, Some(&limit)) {
             Ok(ready) => return ready > 0,
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => panic!("poll on a pidfd: {error}"),

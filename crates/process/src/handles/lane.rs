@@ -6,8 +6,10 @@ use super::undisturbed::undisturbed;
 use crate::wire::Ticket;
 use ipc_channel::TryRecvError;
 use ipc_channel::ipc::{self, IpcOneShotServer, IpcReceiver, IpcSender};
+use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 /// The longest path of a socket: one byte of the kernel's 108 is the end mark. `ipc-channel` would cut it off.
@@ -25,11 +27,15 @@ pub(crate) struct ParentLane {
 }
 
 impl ParentLane {
-    /// Sends the handles of the task `ticket`, or keeps them until the lane is open. The task's frame must come after.
+    /// Sends the handles of the task `ticket`, or keeps them until the lane is open. The task's frame must come after. To a
+    /// worker that is dead they are as good as sent: its death decides what becomes of the task.
     pub(crate) fn send(&mut self, ticket: Ticket, parcel: Parcel) -> io::Result<()> {
         let packet = Packet::new(ticket, parcel)?;
         match &self.ends {
-            Some(ends) => ends.send(packet),
+            Some(ends) => match ends.send(packet) {
+                Err(error) if worker_is_gone(&error) => Ok(()),
+                other => other,
+            },
             None => {
                 self.waiting.push(packet);
                 Ok(())
@@ -68,6 +74,12 @@ impl ParentLane {
             }
         }
     }
+}
+
+/// Whether an error of a lane means that nobody is at its other end any more: the worker has ended, or is about to.
+pub(crate) fn worker_is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound};
+    matches!(error.kind(), BrokenPipe | ConnectionRefused | ConnectionReset | NotFound)
 }
 
 /// A worker's end of its lane. All of it may block until the parent answers; without the parent, it fails.
@@ -114,10 +126,22 @@ fn accept(announce: Announce<'_>) -> io::Result<Ends> {
         let why = format!("the temporary directory {} is no place for a socket", directory.display());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
-    let (server, name) = IpcOneShotServer::<Hello>::new()?;
+    let (server, path) = IpcOneShotServer::<Hello>::new()?;
+    let (name, _keep) = unlinked(Path::new(&path))?;
     announce(&name)?;
     let (from_parent, hello) = undisturbed(|| server.accept()).map_err(io_error)?;
     Ok(Ends { to_peer: hello.to_parent.0, from_peer: from_parent.to_opaque().to() })
+}
+
+/// Takes a server's socket out of the file system, so that nothing of it is left there when this process is killed while it
+/// waits. It is found under the name that is given back as long as the descriptor is open.
+fn unlinked(path: &Path) -> io::Result<(String, OwnedFd)> {
+    let socket = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    std::fs::remove_file(path)?;
+    if let Some(directory) = path.parent() {
+        std::fs::remove_dir(directory)?;
+    }
+    Ok((format!("/proc/{}/fd/{}", std::process::id(), socket.as_raw_fd()), socket))
 }
 
 /// Both directions of an open lane.

@@ -12,5 +12,5 @@ mod parked;
 mod tests;
 mod undisturbed;
 
-pub(crate) use lane::{ParentLane, WorkerLane};
+pub(crate) use lane::{ParentLane, WorkerLane, worker_is_gone};
 pub(crate) use parcel::{Parcel, forget_parked};

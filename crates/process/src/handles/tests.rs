@@ -338,7 +338,7 @@ fn a_parent_never_waits_for_a_worker() {
     }
     drop(worker);
     let (_, parcel) = pack(&IpcSharedMemory::from_byte(1, 1));
-    assert!(parent.send(TICKET, parcel).is_err(), "nobody is there");
+    parent.send(TICKET, parcel).expect("nobody is there: it is as good as sent");
     assert_clean();
 
     let mut closed = ParentLane::default();

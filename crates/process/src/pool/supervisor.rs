@@ -10,6 +10,7 @@ use super::inner::Inner;
 use super::item::{Item, handles_error};
 use super::state::{After, State};
 use crate::boot;
+use crate::handles::worker_is_gone;
 use crate::launch::{LaunchEvent, Launcher, WorkerId};
 use crate::link::{Frame, Inbound, Inflow, Outbound};
 use crate::slots::Page;
@@ -207,6 +208,9 @@ impl Supervisor {
                 Err(error) => item.task.fail(error),
             }
         }
+        if news.gone {
+            self.deafen(id);
+        }
         if let Some((step, error)) = news.setup_failed {
             let step = if step == Step::Preload { "preload" } else { "initializer" };
             self.pool.break_down(&format!("its {step} {}", decode_error(&error).kind()));
@@ -266,6 +270,8 @@ struct News {
     done: Vec<(Item, Result<Reply, TaskError>)>,
     ready: bool,
     setup_failed: Option<(Step, Vec<u8>)>,
+    /// It closed its lane before it was open: it is dead, or about to be.
+    gone: bool,
 }
 
 impl News {
@@ -301,7 +307,13 @@ impl News {
                 let met = state.met_revoked(id, ticket, &mut self.after);
                 met.map_err(|_| unexpected("another task as revoked"))
             }
-            Up::Lane { .. } => state.connect_lane(id, &body).map_err(|error| format!("a lane that is none: {error}")),
+            Up::Lane { .. } => match state.connect_lane(id, &body) {
+                Err(error) if worker_is_gone(&error) => {
+                    self.gone = true;
+                    Ok(())
+                }
+                other => other.map_err(|error| format!("a lane that is none: {error}")),
+            },
         }
     }
 }

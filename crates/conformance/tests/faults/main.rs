@@ -1,0 +1,13 @@
+//! The fault suite: what a process pool must survive, fault by fault, with both start methods and on both data paths. The
+//! number in a test's name is that of the fault in `docs/reliability.md`.
+//!
+//! Each test (a *row*) runs in a program of its own, so that what it leaves behind can be counted: see [`row`].
+
+mod aftermath;
+mod bystanders;
+mod codecs;
+mod crashes;
+mod ground;
+mod relay;
+mod row;
+mod torn;

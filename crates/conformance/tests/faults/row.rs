@@ -1,0 +1,110 @@
+//! Rows: tests that run in programs of their own.
+//!
+//! A test starts this test program once more, with its own name as the filter and a mark in the environment; there the row's
+//! body runs, between two looks at everything that belongs to that process ([`Belongings`]). The test itself sees to it that
+//! the program ends, that nothing with its mark is left alive, and that its temporary directory is empty.
+//!
+//! A row that needs a whole program to end, or to be killed, starts itself once more as a [`Scene`]: the same function, which
+//! asks [`scene`] what it is to play.
+
+use crate::aftermath::{Belongings, MARK, files, marked};
+use crate::ground::Ground;
+use concurrent_futures_conformance::{Program, until};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// A program that has not ended by then hangs; it notices itself before.
+const HANGS: Duration = Duration::from_secs(240);
+
+/// Makes a `#[test]` of each row for both start methods, on both data paths.
+#[macro_export]
+macro_rules! rows {
+    ($($row:ident),* $(,)?) => {
+        $crate::rows!(@ground forkserver_bytes ForkServer Bytes: $($row)*);
+        $crate::rows!(@ground forkserver_handles ForkServer Handles: $($row)*);
+        $crate::rows!(@ground spawn_bytes Spawn Bytes: $($row)*);
+        $crate::rows!(@ground spawn_handles Spawn Handles: $($row)*);
+    };
+    (@ground $module:ident $kind:ident $path:ident: $($row:ident)*) => {
+        mod $module {
+            $(
+                #[test]
+                fn $row() {
+                    let ground = $crate::ground::Ground {
+                        kind: concurrent_futures_conformance::Kind::$kind,
+                        path: $crate::ground::DataPath::$path,
+                    };
+                    $crate::row::run(concat!(module_path!(), "::", stringify!($row)), ground, super::$row);
+                }
+            )*
+        }
+    };
+}
+
+/// Which scene a program plays.
+const SCENE: &str = "CONCURRENT_FUTURES_FAULTS_SCENE";
+
+/// The row that this program is for.
+static ROW: OnceLock<&str> = OnceLock::new();
+
+/// Runs a row in a program of its own, or, in that program, the row itself.
+pub fn run(name: &'static str, ground: Ground, row: fn(Ground)) {
+    // The test program calls a test by its path below the crate.
+    let (_, name) = name.split_once("::").expect("a path in this crate");
+    if std::env::var_os(MARK).is_none() {
+        return in_a_program(name);
+    }
+    ROW.set(name).expect("one row in a program");
+    if scene().is_some() {
+        return row(ground);
+    }
+    concurrent_futures_conformance::run(move || {
+        ground.warm_up();
+        let before = Belongings::now();
+        row(ground);
+        before.are_all();
+    });
+}
+
+fn in_a_program(name: &str) {
+    static PROGRAMS: AtomicU32 = AtomicU32::new(0);
+    let mark = format!("{}-{}", std::process::id(), PROGRAMS.fetch_add(1, Ordering::Relaxed));
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let mut command = this_program(name);
+    command.env(MARK, &mark).env("TMPDIR", temporary.path());
+    let ended = Program::run(command).wait_at_most(HANGS);
+    let output = format!("{}\n{}", ended.stdout, ended.stderr);
+    assert!(ended.status.success(), "{}: {output}", ended.status);
+    assert!(output.contains("1 passed"), "the row has not run: {output}");
+    until("everything has ended that the row has started", || marked(&mark).is_empty());
+    assert_eq!(files(temporary.path()), Default::default(), "files are left");
+}
+
+fn this_program(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    command.args([test, "--exact", "--nocapture", "--test-threads=1"]);
+    command
+}
+
+/// A program that plays a scene of this row.
+#[derive(Debug)]
+pub struct Scene(Command);
+
+impl Scene {
+    pub fn new(scene: &str) -> Self {
+        let mut command = this_program(ROW.get().expect("a row runs"));
+        command.env(SCENE, scene);
+        Scene(command)
+    }
+
+    pub fn start(self) -> Program {
+        Program::run(self.0)
+    }
+}
+
+/// The scene that this program is to play; none in the row itself.
+pub fn scene() -> Option<String> {
+    std::env::var(SCENE).ok()
+}
