@@ -19,7 +19,7 @@ struct Seven {
 impl Work for Seven {
     type Out = Box<u32>;
 
-    fn run(self) -> Result<Box<u32>, TaskErrorKind> {
+    fn run(self, _cell: &Ref) -> Result<Box<u32>, TaskErrorKind> {
         self.runs.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(7))
     }
@@ -233,7 +233,7 @@ struct Remote;
 impl Work for Remote {
     type Out = Box<u32>;
 
-    fn run(self) -> Result<Box<u32>, TaskErrorKind> {
+    fn run(self, _cell: &Ref) -> Result<Box<u32>, TaskErrorKind> {
         Ok(Box::new(0))
     }
 
@@ -243,7 +243,7 @@ impl Work for Remote {
 }
 
 fn reply(byte: u8) -> Reply {
-    Reply { status: Status::Value, bytes: vec![byte], handles: None }
+    Reply { status: Status::Value, bytes: vec![byte], again: false, handles: None }
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn loom_late_callback_against_the_decoding_waiter() {
 fn loom_cancel_against_a_remote_start() {
     loom::model(|| {
         let (task, future) = Ref::of_work(Remote, None);
-        let word = std::sync::Arc::new(SlotWord(AtomicUsize::new(0)));
+        let word = SlotWord::new();
         assert!(task.set_remote(word.clone()));
         let worker = thread::spawn(move || {
             let started = word.start();
@@ -311,10 +311,14 @@ fn loom_cancel_against_a_remote_start() {
     });
 }
 
-/// The slot word of a worker: 0 queued, 1 started, 2 revoked.
-struct SlotWord(AtomicUsize);
+/// The slot word of a worker: 0 queued, 1 started, 2 revoked; and how often it was told to stop.
+struct SlotWord(AtomicUsize, std::sync::atomic::AtomicUsize);
 
 impl SlotWord {
+    fn new() -> std::sync::Arc<Self> {
+        std::sync::Arc::new(SlotWord(AtomicUsize::new(0), 0.into()))
+    }
+
     fn start(&self) -> bool {
         self.0.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
@@ -328,6 +332,54 @@ impl crate::task::Remote for SlotWord {
     fn started(&self) -> bool {
         self.0.load(Ordering::Acquire) == 1
     }
+
+    fn stop(&self, _why: crate::task::Stop, _attempt: u32) {
+        self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn loom_abort_against_an_answer() {
+    loom::model(|| {
+        let (task, future) = Ref::of_work(Remote, None);
+        let word = SlotWord::new();
+        assert!(task.set_remote(word.clone()));
+        let worker = {
+            let word = word.clone();
+            thread::spawn(move || {
+                let started = word.start();
+                if started {
+                    task.complete(reply(4));
+                }
+                started
+            })
+        };
+        let aborted = future.abort(Place::Here);
+        let started = worker.join().unwrap();
+        // What never started is cancelled; what started is aborted, and told so once, or has its value.
+        let stops = word.1.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(stops, usize::from(started && aborted));
+        match result(&future) {
+            Ok(value) => assert!(*value == 4 && started && !aborted),
+            Err(error) => assert!(aborted && error.is_aborted() == started && error.is_cancelled() != started),
+        }
+    });
+}
+
+#[test]
+fn loom_abort_against_a_runner() {
+    loom::model(|| {
+        let (task, future, runs, drops) = seven();
+        let runner = thread::spawn(move || task.run());
+        let aborted = future.abort(Place::Here);
+        let ran = runner.join().unwrap();
+        assert_eq!(runs.load(Ordering::Relaxed), usize::from(ran));
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
+        match result(&future) {
+            Ok(_) => assert!(ran && !aborted),
+            Err(error) => assert!(aborted && error.is_aborted() == ran),
+        }
+    });
 }
 
 #[test]
@@ -335,7 +387,7 @@ fn loom_cancel_against_sending_away() {
     loom::model(|| {
         let (task, future) = Ref::of_work(Remote, None);
         let sender = thread::spawn(move || {
-            let word = std::sync::Arc::new(SlotWord(AtomicUsize::new(0)));
+            let word = SlotWord::new();
             let started = task.set_remote(word.clone()) && word.start();
             if started {
                 task.complete(reply(4));
