@@ -35,6 +35,7 @@ mod handles;
 mod image;
 mod launch;
 mod link;
+mod notes;
 mod pool;
 mod slots;
 mod sys;

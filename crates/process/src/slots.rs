@@ -26,7 +26,9 @@ const SIZE: usize = 4096;
 const LAST_WORDS: usize = SLOTS;
 /// The worker's peak of memory when it began, in bytes; zero: not known.
 const FIRST_PEAK: usize = LAST_WORDS + 1;
-const WORDS: usize = FIRST_PEAK + 1;
+/// `1 << 63 | slot << 32 | seq` of the task that is asked to stop; zero: none was.
+const STOP: usize = FIRST_PEAK + 1;
+const WORDS: usize = STOP + 1;
 /// Behind that, to the end of the page: the text of the last words.
 const TEXT_MAX: usize = SIZE - 8 * WORDS;
 const _: () = assert!(TEXT_MAX < u16::MAX as usize);
@@ -107,6 +109,17 @@ impl Page {
         Some(String::from_utf8_lossy(&text).into_owned())
     }
 
+    /// Parent: asks the task to return, if it runs. Of several asks the last one holds: a worker runs one task at a time.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the ladder that stops tasks is not here yet"))]
+    pub(crate) fn ask_to_stop(&self, ticket: Ticket) {
+        self.0.words()[STOP].store(stop_value(ticket), Ordering::Release);
+    }
+
+    /// Worker: whether this task has been asked to return.
+    pub(crate) fn is_asked_to_stop(&self, ticket: Ticket) -> bool {
+        self.0.words()[STOP].load(Ordering::Acquire) == stop_value(ticket)
+    }
+
     /// Worker: the most memory that the kernel says it has had, before it has done anything.
     pub(crate) fn begin_with_peak(&self, bytes: u64) {
         self.0.words()[FIRST_PEAK].store(bytes, Ordering::Release);
@@ -131,6 +144,10 @@ impl Page {
     fn word(&self, ticket: Ticket) -> &AtomicU64 {
         &self.0.words()[usize::from(ticket.slot)]
     }
+}
+
+fn stop_value(ticket: Ticket) -> u64 {
+    1 << 63 | u64::from(ticket.slot) << 32 | u64::from(ticket.seq)
 }
 
 fn value(ticket: Ticket, state: u64) -> u64 {
@@ -201,6 +218,14 @@ mod tests {
         assert_eq!(parent.own_peak(5), None);
         worker.begin_with_peak(100);
         assert_eq!((parent.own_peak(100), parent.own_peak(101)), (None, Some(101)));
+    }
+
+    #[test]
+    fn only_the_task_that_is_meant_is_asked_to_stop() {
+        let (parent, worker) = both_sides();
+        assert!(!worker.is_asked_to_stop(Ticket { slot: 0, seq: 0 }));
+        parent.ask_to_stop(T);
+        assert!(worker.is_asked_to_stop(T) && !worker.is_asked_to_stop(Ticket { seq: 10, ..T }));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::slots::SLOTS;
 use std::fmt;
 
 /// Changes with every change of a frame or of the slot page.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// The longest body that is believed. Nothing this long fits into memory; it keeps the arithmetic from overflowing.
 pub(crate) const MAX_BODY: u64 = 1 << 40;
@@ -43,6 +43,8 @@ pub(crate) enum Down {
     Context { id: u64, len: u64 },
     /// No later task names this context.
     Forget { id: u64 },
+    /// What is to be known about the task that comes next; the body is an encoded [`Notes`](crate::notes::Notes).
+    Notes { len: u64 },
     /// A task; the body is its encoded argument.
     Task(TaskHead),
     /// No more frames: leave when everything before this is done.
@@ -79,8 +81,9 @@ pub(crate) enum Up {
     SetupFailed { step: Step, len: u64 },
     /// A task that was to be announced has started.
     Started(Ticket),
-    /// A task is done; the body is its encoded value or error.
-    Result { ticket: Ticket, failed: bool, handles: bool, len: u64 },
+    /// A task is done; the body is its encoded value or error. `again`: its `retry_if` is not content with the value.
+    /// `retire`: it has left so much memory in use that the worker leaves, and starts nothing more.
+    Result { ticket: Ticket, failed: bool, again: bool, retire: bool, handles: bool, len: u64 },
     /// The worker met a task that the parent had revoked; the slot may be used again.
     Revoked(Ticket),
     /// The worker waits at a server for handles; the body is the server's name.
@@ -128,6 +131,7 @@ const CONTEXT: u8 = 3;
 const FORGET: u8 = 4;
 const TASK: u8 = 5;
 const END: u8 = 6;
+const NOTES: u8 = 7;
 
 const PRELOAD: u8 = 8;
 const WITH_HANDLES: u8 = 1;
@@ -149,6 +153,9 @@ impl Head<DOWN> for Down {
             }
             Down::Forget { id } => {
                 out.kind(FORGET, 0).u64(32, id);
+            }
+            Down::Notes { len } => {
+                out.kind(NOTES, 0).u64(8, len);
             }
             Down::Task(task) => {
                 let flags =
@@ -186,6 +193,7 @@ impl Head<DOWN> for Down {
                 })
             }
             END => Down::End,
+            NOTES => Down::Notes { len: fields.read_len()? },
             kind => return Err(Garbled::Kind(kind)),
         };
         canonical(head, bytes)
@@ -193,7 +201,7 @@ impl Head<DOWN> for Down {
 
     fn body(&self) -> u64 {
         match *self {
-            Down::Setup { len, .. } | Down::Context { len, .. } => len,
+            Down::Setup { len, .. } | Down::Context { len, .. } | Down::Notes { len } => len,
             Down::Task(task) => task.len,
             Down::Begin | Down::Forget { .. } | Down::End => 0,
         }
@@ -208,6 +216,8 @@ const REVOKED: u8 = 5;
 const LANE: u8 = 6;
 
 const FAILED: u8 = 2;
+const AGAIN: u8 = 4;
+const RETIRE: u8 = 8;
 
 impl Head<UP> for Up {
     fn encode(&self) -> [u8; UP] {
@@ -216,8 +226,9 @@ impl Head<UP> for Up {
             Up::Ready => out.kind(READY, 0),
             Up::SetupFailed { step, len } => out.kind(SETUP_FAILED, step.flag()).u64(8, len),
             Up::Started(ticket) => out.kind(STARTED, 0).ticket(ticket),
-            Up::Result { ticket, failed, handles, len } => {
-                let flags = if failed { FAILED } else { 0 } | if handles { WITH_HANDLES } else { 0 };
+            Up::Result { ticket, failed, again, retire, handles, len } => {
+                let flags = [(failed, FAILED), (again, AGAIN), (retire, RETIRE), (handles, WITH_HANDLES)];
+                let flags = flags.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum();
                 out.kind(RESULT, flags).ticket(ticket).u64(8, len)
             }
             Up::Revoked(ticket) => out.kind(REVOKED, 0).ticket(ticket),
@@ -234,10 +245,12 @@ impl Head<UP> for Up {
             SETUP_FAILED => Up::SetupFailed { step: Step::of(flags)?, len: fields.read_len()? },
             STARTED => Up::Started(fields.read_ticket()?),
             RESULT => {
-                known(flags, FAILED | WITH_HANDLES)?;
+                known(flags, FAILED | AGAIN | RETIRE | WITH_HANDLES)?;
                 Up::Result {
                     ticket: fields.read_ticket()?,
                     failed: flags & FAILED != 0,
+                    again: flags & AGAIN != 0,
+                    retire: flags & RETIRE != 0,
                     handles: flags & WITH_HANDLES != 0,
                     len: fields.read_len()?,
                 }
@@ -378,6 +391,7 @@ mod tests {
             Just(Down::Begin),
             (any::<u64>(), len.clone()).prop_map(|(id, len)| Down::Context { id, len }),
             any::<u64>().prop_map(|id| Down::Forget { id }),
+            len.clone().prop_map(|len| Down::Notes { len }),
             (ticket(), offsets(), proptest::option::of(any::<u64>()), any::<(bool, bool)>(), len).prop_map(
                 |(ticket, call, context, (handles, announce), len)| {
                     Down::Task(TaskHead { ticket, call, context, handles, announce, len })
@@ -393,11 +407,8 @@ mod tests {
             Just(Up::Ready),
             (step(), len.clone()).prop_map(|(step, len)| Up::SetupFailed { step, len }),
             ticket().prop_map(Up::Started),
-            (ticket(), any::<(bool, bool)>(), len).prop_map(|(ticket, (failed, handles), len)| Up::Result {
-                ticket,
-                failed,
-                handles,
-                len
+            (ticket(), any::<[bool; 4]>(), len).prop_map(|(ticket, [failed, again, retire, handles], len)| {
+                Up::Result { ticket, failed, again, retire, handles, len }
             }),
             ticket().prop_map(Up::Revoked),
             (0..=MAX_BODY).prop_map(|len| Up::Lane { len }),
@@ -454,7 +465,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let result = Up::Result { ticket: Ticket { slot: 1, seq: 7 }, failed: false, handles: false, len: 3 }.encode();
+        let ticket = Ticket { slot: 1, seq: 7 };
+        let result = Up::Result { ticket, failed: false, again: false, retire: false, handles: false, len: 3 }.encode();
         let with = |at: usize, byte: u8| {
             let mut bytes = result;
             bytes[at] = byte;

@@ -155,7 +155,14 @@ mod tests {
     }
 
     fn result(len: usize) -> Up {
-        Up::Result { ticket: Ticket { slot: 1, seq: 2 }, failed: false, handles: false, len: len as u64 }
+        Up::Result {
+            ticket: Ticket { slot: 1, seq: 2 },
+            failed: false,
+            again: false,
+            retire: false,
+            handles: false,
+            len: len as u64,
+        }
     }
 
     fn stream(lengths: &[usize]) -> (Vec<u8>, Vec<Frame<Up>>) {

@@ -285,7 +285,14 @@ mod tests {
     }
 
     fn reply(seq: u32, len: usize) -> Up {
-        Up::Result { ticket: Ticket { slot: 0, seq }, failed: false, handles: false, len: len as u64 }
+        Up::Result {
+            ticket: Ticket { slot: 0, seq },
+            failed: false,
+            again: false,
+            retire: false,
+            handles: false,
+            len: len as u64,
+        }
     }
 
     fn bytes(len: usize) -> Bytes {

@@ -18,6 +18,8 @@ pub(super) struct Item {
     pub(super) call: Offsets,
     pub(super) input: Bytes,
     pub(super) context: Option<Context>,
+    /// The offset of the task's `retry_if`.
+    pub(super) judge: Option<u64>,
     /// Channel handles that belong to the input.
     pub(super) handles: Handles,
     /// Its place in the order of submission.
@@ -46,12 +48,13 @@ impl Item {
                 Err(error)
             }
         };
-        let prepared = encoded.and_then(|(Call { entry, input, context, .. }, handles)| {
-            Ok((offsets(entry)?, Bytes::from(input), context, handles))
+        let prepared = encoded.and_then(|(Call { entry, input, context, judge, .. }, handles)| {
+            let judge = judge.map(offset).transpose()?;
+            Ok((offsets(entry)?, Bytes::from(input), context, judge, handles))
         });
         match prepared {
-            Ok((call, input, context, handles)) => {
-                Some(Item { task, call, input, context, handles, number: 0, placement: None })
+            Ok((call, input, context, judge, handles)) => {
+                Some(Item { task, call, input, context, judge, handles, number: 0, placement: None })
             }
             Err(error) => {
                 task.fail(error);
@@ -98,9 +101,11 @@ impl Item {
 
 /// The addresses of an entry, as offsets that hold in every process that runs this program.
 pub(super) fn offsets(entry: Entry) -> Result<Offsets, TaskError> {
-    let offset =
-        |address| image::offset_of(address).map_err(|e| TaskError::from(Refusal::Unsupported(e.to_string().into())));
     Ok(Offsets { trampoline: offset(entry.trampoline)?, function: offset(entry.function)? })
+}
+
+fn offset(address: usize) -> Result<u64, TaskError> {
+    image::offset_of(address).map_err(|e| Refusal::Unsupported(e.to_string().into()).into())
 }
 
 fn pack() -> Result<Handles, TaskError> {

@@ -4,6 +4,7 @@ use super::item::{Handles, Item, handles_error};
 use crate::handles::{Parcel, ParentLane};
 use crate::launch::WorkerId;
 use crate::link::{Bytes, Outbound};
+use crate::notes::Notes;
 use crate::slots::{Page, SLOTS};
 use crate::wire::{Down, TaskHead, Ticket};
 use concurrent_futures_core::task::Context;
@@ -182,6 +183,10 @@ impl Member {
             announce: item.task.timeout().is_some(),
             len: item.input.len() as u64,
         };
+        if let Some(notes) = Notes::on(&item.task, item.judge) {
+            let notes = Bytes::from(notes.encode());
+            self.outbound.post(Down::Notes { len: notes.len() as u64 }, Some(&notes));
+        }
         self.outbound.post(Down::Task(head), Some(&item.input));
         self.flights.push_back(Flight { ticket, item: Some(item) });
         Ok(())

@@ -288,15 +288,18 @@ impl News {
                 Ok(())
             }
             Up::Started(ticket) => state.announced(id, ticket).map_err(|_| unexpected("the start of another task")),
-            Up::Result { ticket, failed, handles, .. } => {
+            Up::Result { ticket, failed, again, retire, handles, .. } => {
                 let item = state.finished(id, ticket).map_err(|_| unexpected("the result of another task"))?;
                 let status = if failed { Status::Error } else { Status::Value };
+                if retire {
+                    state.suspend(id, true);
+                }
                 let parcel = if handles { state.receive_handles(id, ticket).map(Some) } else { Ok(None) };
                 let outcome = parcel
                     .map(|parcel| Reply {
                         status,
                         bytes: body,
-                        again: false,
+                        again,
                         handles: parcel.map(|parcel| Box::new(parcel) as _),
                     })
                     .map_err(|error| handles_error(CodecStep::DecodeResult, &error));

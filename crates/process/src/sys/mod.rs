@@ -5,6 +5,7 @@
 pub(crate) mod bell;
 pub(crate) mod blob;
 pub(crate) mod children;
+pub(crate) mod clock;
 pub(crate) mod exit;
 pub(crate) mod huge_pages;
 pub(crate) mod message;

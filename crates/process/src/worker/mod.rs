@@ -1,6 +1,7 @@
 //! The worker's side of a pool. `README.md` beside this file has its life.
 
 mod last_words;
+mod running;
 mod serving;
 mod watchdog;
 

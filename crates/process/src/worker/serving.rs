@@ -1,13 +1,17 @@
 //! The worker's loop: take a frame, do it, answer.
 
 use super::last_words;
+use super::running::Running;
 use crate::handles::{Parcel, WorkerLane};
 use crate::image;
 use crate::link::WorkerEnd;
+use crate::notes::Notes;
 use crate::slots::Page;
 use crate::sys::stdio;
 use crate::wire::{Down, Offsets, Step, TaskHead, Ticket, Up};
-use concurrent_futures_core::task::{Entry, Served, Status, StoredContext, WorkerEnv, encode_error, serve};
+use concurrent_futures_core::task::{
+    Entry, Served, Status, StoredContext, WorkerEnv, encode_error, serve, with_running,
+};
 use concurrent_futures_core::{CodecError, CodecStep, TaskErrorKind};
 use std::collections::HashMap;
 use std::io;
@@ -30,6 +34,8 @@ pub(super) struct Server<L> {
     link: L,
     page: Arc<Page>,
     contexts: HashMap<u64, StoredContext>,
+    /// On the task that comes next.
+    notes: Option<Notes>,
     lane: WorkerLane,
     /// Used again for every result.
     output: Vec<u8>,
@@ -37,7 +43,8 @@ pub(super) struct Server<L> {
 
 impl<L: WorkerEnd> Server<L> {
     pub(super) fn new(link: L, page: Arc<Page>) -> Self {
-        Server { link, page, contexts: HashMap::new(), lane: WorkerLane::default(), output: Vec::new() }
+        let contexts = HashMap::new();
+        Server { link, page, contexts, notes: None, lane: WorkerLane::default(), output: Vec::new() }
     }
 
     /// Works until the pool says that it is enough.
@@ -58,6 +65,9 @@ impl<L: WorkerEnd> Server<L> {
                 Down::Forget { id } => {
                     self.contexts.remove(&id);
                 }
+                Down::Notes { .. } => {
+                    self.notes = Some(Notes::decode(&body)?);
+                }
                 Down::Task(task) => self.task(task, body)?,
                 Down::End => {
                     self.link.flush()?;
@@ -70,7 +80,7 @@ impl<L: WorkerEnd> Server<L> {
 
     /// `false`: it failed, and the pool knows.
     fn set_up(&mut self, step: Step, call: Offsets, input: &[u8]) -> io::Result<bool> {
-        let served = self.call(call, None, Arrived::None, input)?;
+        let served = self.call(call, None, None, Arrived::None, input)?;
         if served.status == Status::Value {
             return Ok(true);
         }
@@ -80,7 +90,8 @@ impl<L: WorkerEnd> Server<L> {
     }
 
     fn task(&mut self, task: TaskHead, input: Vec<u8>) -> io::Result<()> {
-        // Also of a revoked task: they are in the lane.
+        // Also those of a revoked task, and what is in the lane for it.
+        let notes = self.notes.take().unwrap_or_default();
         let handles = if task.handles { Arrived::of(self.receive_handles(task.ticket)) } else { Arrived::None };
         if !self.page.start(task.ticket) {
             return self.link.send(Up::Revoked(task.ticket), &[]);
@@ -91,7 +102,9 @@ impl<L: WorkerEnd> Server<L> {
         // The task may take long: whoever waits for what is done already must not wait for it.
         self.link.flush()?;
         last_words::of(task.ticket);
-        let served = self.call(task.call, task.context, handles, &input)?;
+        let page = self.page.clone();
+        let running = Running::new(&notes, &page, task.ticket);
+        let served = with_running(&running, || self.call(task.call, task.context, notes.judge, handles, &input))?;
         drop(input);
         let mut failed = served.status == Status::Error;
         let mut handles = false;
@@ -108,7 +121,10 @@ impl<L: WorkerEnd> Server<L> {
             }
         }
         let len = self.output.len() as u64;
-        self.link.send(Up::Result { ticket: task.ticket, failed, handles, len }, &self.output)?;
+        self.link.send(
+            Up::Result { ticket: task.ticket, failed, again: served.again, retire: false, handles, len },
+            &self.output,
+        )?;
         if self.output.capacity() > KEEP {
             self.output = Vec::new();
         }
@@ -131,13 +147,21 @@ impl<L: WorkerEnd> Server<L> {
     }
 
     /// Makes a call; what it returned is in `output`.
-    fn call(&mut self, call: Offsets, context: Option<u64>, handles: Arrived, input: &[u8]) -> io::Result<Served> {
+    fn call(
+        &mut self,
+        call: Offsets,
+        context: Option<u64>,
+        judge: Option<u64>,
+        handles: Arrived,
+        input: &[u8],
+    ) -> io::Result<Served> {
         let address = |offset| image::address_of(offset).map_err(io::Error::other);
         let entry = Entry { trampoline: address(call.trampoline)?, function: address(call.function)? };
-        let mut env = Env { context: context.and_then(|id| self.contexts.get_mut(&id)), handles };
+        let judge = judge.map(address).transpose()?;
+        let mut env = Env { context: context.and_then(|id| self.contexts.get_mut(&id)), judge, handles };
         self.output.clear();
         // SAFETY: the offsets come from the pool, which runs this very program (the boot has made sure of that) and took them
-        // from a call that it made; both lie in the code of this image.
+        // from a call that it made; all lie in the code of this image.
         let served = unsafe { serve(entry, input, &mut env, &mut self.output) };
         // What the task has printed is seen before its result, and is not lost if the next one ends the process.
         stdio::flush();
@@ -170,12 +194,17 @@ impl Arrived {
 /// What a call may ask for.
 struct Env<'a> {
     context: Option<&'a mut StoredContext>,
+    judge: Option<usize>,
     handles: Arrived,
 }
 
 impl WorkerEnv for Env<'_> {
     fn context(&mut self) -> Option<&mut StoredContext> {
         self.context.as_deref_mut()
+    }
+
+    fn judge(&self) -> Option<usize> {
+        self.judge
     }
 
     fn decode(&mut self, decode: &mut dyn FnMut()) {
