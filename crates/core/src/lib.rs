@@ -65,5 +65,10 @@ pub use wait::{Sealed, Slot};
 /// Returns when no callback of this pool's futures waits or runs; for authors of executors, at the end of a shutdown.
 /// At once when called from a callback.
 pub fn wait_for_callbacks(pool: PoolId) {
-    service::wait_for(pool);
+    service::wait_for(pool, None);
+}
+
+/// As [`wait_for_callbacks`], but not longer than to `until`. `false`: they were not done in time.
+pub fn wait_for_callbacks_until(pool: PoolId, until: std::time::Instant) -> bool {
+    service::wait_for(pool, Some(until))
 }

@@ -57,14 +57,14 @@ pub(crate) fn run_urgent(of: Option<PoolId>, job: Job) {
     urgent().run(of, job);
 }
 
-/// Returns when no job of `pool` is queued or running. At once in a thread of the service.
-pub(crate) fn wait_for(pool: PoolId) {
+/// Returns when no job of `pool` is queued or running. At once in a thread of the service. `false`: not in time.
+pub(crate) fn wait_for(pool: PoolId, until: Option<Instant>) -> bool {
     let current = worker::current_pool();
-    if current != Some(callbacks().id) && current != Some(urgent().id) {
-        // What is urgent makes callbacks.
-        urgent().wait_for(pool);
-        callbacks().wait_for(pool);
+    if current == Some(callbacks().id) || current == Some(urgent().id) {
+        return true;
     }
+    // What is urgent makes callbacks.
+    urgent().wait_for(pool, until) && callbacks().wait_for(pool, until)
 }
 
 impl Service {
@@ -89,11 +89,16 @@ impl Service {
         }
     }
 
-    fn wait_for(&self, pool: PoolId) {
+    fn wait_for(&self, pool: PoolId, until: Option<Instant>) -> bool {
         let mut state = self.state.lock();
         while state.running.contains(&Some(pool)) || state.queue.iter().any(|(of, _)| *of == Some(pool)) {
-            self.finished.wait(&mut state);
+            match until {
+                None => self.finished.wait(&mut state),
+                Some(until) if Instant::now() >= until => return false,
+                Some(until) => drop(self.finished.wait_until(&mut state, until)),
+            }
         }
+        true
     }
 
     /// Sees to it that somebody will take what is queued.
@@ -192,8 +197,9 @@ mod tests {
         let (done, waiter) = mpsc::channel();
         run(None, Box::new(move || done.send(()).unwrap()));
         waiter.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert!(!wait_for(pool, Some(Instant::now())));
         release.send(()).unwrap();
         release.send(()).unwrap();
-        wait_for(pool);
+        assert!(wait_for(pool, None));
     }
 }

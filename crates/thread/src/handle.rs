@@ -1,10 +1,11 @@
 //! A handle that does not keep the pool alive.
 
 use crate::crew::{AtExit, Crew, WhenFull};
-use crate::pool::{offer, submit};
-use concurrent_futures_core::{Executor, Handle, Refusal, Shutdown, Stats, Task, TaskError};
+use crate::pool::{offer, submit, wait_at_most};
+use concurrent_futures_core::{Executor, Handle, Refusal, Shutdown, ShutdownTimeout, Stats, Task, TaskError};
 use std::fmt;
 use std::sync::{Arc, Weak as WeakArc};
+use std::time::Duration;
 
 /// What [`Handle`] wraps for a thread pool.
 #[derive(Clone)]
@@ -35,6 +36,13 @@ impl Executor for Weak {
         }
     }
 
+    fn submit_task_timeout(&self, task: Task, limit: Duration) -> Result<(), (Task, Refusal)> {
+        match self.crew.upgrade() {
+            Some(crew) => offer(&crew, task, wait_at_most(limit)),
+            None => Err((task, Refusal::ShutDown)),
+        }
+    }
+
     fn num_workers(&self) -> usize {
         self.crew.upgrade().map_or(self.max_workers, |crew| crew.max_workers())
     }
@@ -43,6 +51,10 @@ impl Executor for Weak {
         if let Some(crew) = self.crew.upgrade() {
             crew.shut_down(how, AtExit::Wait);
         }
+    }
+
+    fn shutdown_timeout(&self, how: Shutdown, limit: Duration) -> Result<(), ShutdownTimeout> {
+        self.crew.upgrade().map_or(Ok(()), |crew| crew.shut_down_timeout(how, limit))
     }
 
     fn handle(&self) -> Handle {

@@ -3,13 +3,14 @@
 use crate::ThreadPoolBuilder;
 use crate::crew::{AtExit, Crew, Job, Settings, WhenFull};
 use crate::handle::Weak;
-use concurrent_futures_core::task::{closure, refuse_priority};
+use concurrent_futures_core::task::{closure, refuse_limits, refuse_priority};
 use concurrent_futures_core::{
-    BuildError, Executor, Future, Handle, OnDrop, Refusal, Shutdown, Stats, Task, TaskError,
+    BuildError, Executor, Future, Handle, OnDrop, Refusal, Shutdown, ShutdownTimeout, Stats, Task, TaskError,
 };
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Runs tasks on threads of this process.
 ///
@@ -28,7 +29,8 @@ use std::sync::Arc;
 /// before: then what was said there holds. [`shutdown`](Executor::shutdown) with `wait` returns when all accepted work is
 /// done, what it held is released, and the threads have ended; without, it returns at once, the work is done all the same, and
 /// the end of the process waits for it. From a task of this very pool both return at once, since a task cannot wait for
-/// itself; that goes for a drop there, too. A task that calls [`std::process::exit`] ends the process at once, unless `main`
+/// itself; that goes for a drop there, too. [`shutdown_timeout`](Executor::shutdown_timeout) waits for a limited time, and then
+/// tells which tasks run still and which have not started; a thread cannot be stopped from outside, so they go on. A task that calls [`std::process::exit`] ends the process at once, unless `main`
 /// has returned and waits for that very pool: then they wait for each other for ever.
 ///
 /// # Panics
@@ -160,12 +162,20 @@ impl Executor for ThreadPoolExecutor {
         offer(&self.crew, task, WhenFull::Refuse)
     }
 
+    fn submit_task_timeout(&self, task: Task, limit: Duration) -> Result<(), (Task, Refusal)> {
+        offer(&self.crew, task, wait_at_most(limit))
+    }
+
     fn num_workers(&self) -> usize {
         self.crew.max_workers()
     }
 
     fn shutdown(&self, how: Shutdown) {
         self.crew.shut_down(how, AtExit::Wait);
+    }
+
+    fn shutdown_timeout(&self, how: Shutdown, limit: Duration) -> Result<(), ShutdownTimeout> {
+        self.crew.shut_down_timeout(how, limit)
     }
 
     fn handle(&self) -> Handle {
@@ -184,10 +194,18 @@ pub(crate) fn submit(crew: &Arc<Crew>, task: Task) {
     }
 }
 
+/// An end that no clock can tell is no end.
+pub(crate) fn wait_at_most(limit: Duration) -> WhenFull {
+    Instant::now().checked_add(limit).map_or(WhenFull::Wait, WhenFull::WaitUntil)
+}
+
 pub(crate) fn offer(crew: &Arc<Crew>, task: Task, when_full: WhenFull) -> Result<(), (Task, Refusal)> {
     if !crew.settings.sorted
         && let Err(why) = refuse_priority(&task)
     {
+        return Err((task, why));
+    }
+    if let Err(why) = refuse_limits(&task) {
         return Err((task, why));
     }
     task.set_home(crew.id);

@@ -126,6 +126,11 @@ impl Task {
         self.0.is_done()
     }
 
+    /// Whether somebody runs it: a worker, or who waits for it.
+    pub fn is_running(&self) -> bool {
+        self.0.is_running()
+    }
+
     /// Runs the task here and now, and its callbacks after it. False: it was resolved before, and did not run.
     ///
     /// A panic of the task's is caught and becomes its outcome.

@@ -1,13 +1,17 @@
 //! The end of a pool: shut down, or broken.
 
-use super::Crew;
 use super::parker::Parker;
 use super::state::State;
+use super::{Crew, Job};
+use crate::scope::Ledger;
 use concurrent_futures_core::worker::{blocking, current_pool};
-use concurrent_futures_core::{Refusal, Shutdown, exit, wait_for_callbacks};
+use concurrent_futures_core::{
+    Refusal, Shutdown, ShutdownTimeout, Task, UnfinishedTask, exit, wait_for_callbacks, wait_for_callbacks_until,
+};
 use parking_lot::Mutex;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Once, Weak};
+use std::time::{Duration, Instant};
 
 /// Whether the end of the process is to wait for what is left.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,45 @@ impl Crew {
         } else if !is_empty && at_exit == AtExit::Wait {
             wait_at_exit(self);
         }
+    }
+
+    /// The same, but waits for `limit` at most; a worker, which cannot wait for itself, not at all.
+    ///
+    /// # Errors
+    /// What is not done then.
+    pub(crate) fn shut_down_timeout(
+        self: &Arc<Self>,
+        mut how: Shutdown,
+        limit: Duration,
+    ) -> Result<(), ShutdownTimeout> {
+        let until = Instant::now().checked_add(limit);
+        let is_worker = current_pool() == Some(self.id);
+        how.wait = until.is_none();
+        self.shut_down(how, AtExit::Wait);
+        let has_ended = !is_worker
+            && until
+                .is_none_or(|until| blocking(|| self.join_until(until)) && wait_for_callbacks_until(self.id, until));
+        if has_ended { Ok(()) } else { Err(ShutdownTimeout::new(limit, self.unfinished())) }
+    }
+
+    /// What runs, and what waits, in order.
+    fn unfinished(&self) -> Vec<UnfinishedTask> {
+        let state = self.lock();
+        let mut tasks: Vec<_> = state.desks().filter_map(|desk| desk.task()).collect();
+        let mut scopes: Vec<Arc<Ledger>> = Vec::new();
+        for job in state.queue.jobs() {
+            match job {
+                Job::Task(task) if task.is_done() => {}
+                Job::Task(task) => tasks.push(unfinished(task)),
+                Job::Scoped(ledger) if scopes.iter().any(|known| Arc::ptr_eq(known, ledger)) => {}
+                Job::Scoped(ledger) => scopes.push(Arc::clone(ledger)),
+            }
+        }
+        drop(state);
+        for scope in scopes {
+            tasks.extend(scope.waiting());
+        }
+        tasks
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -73,6 +116,11 @@ pub(super) fn wake(sleepers: Vec<Arc<Parker>>) {
 
 /// Pools that the end of the process waits for.
 static LEFT: Mutex<Vec<Weak<Crew>>> = Mutex::new(Vec::new());
+
+/// A task in the queue. Somebody who waits for it may run it.
+pub(crate) fn unfinished(task: &Task) -> UnfinishedTask {
+    UnfinishedTask::new(task.id(), task.name().map(Into::into), task.is_running())
+}
 
 fn wait_at_exit(crew: &Arc<Crew>) {
     static REGISTER: Once = Once::new();

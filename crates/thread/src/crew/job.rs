@@ -1,5 +1,6 @@
 //! What waits in the queue of a pool.
 
+use super::desk::Desk;
 use crate::scope::Ledger;
 use concurrent_futures_core::{Refusal, Task, TaskError};
 use std::sync::Arc;
@@ -12,11 +13,14 @@ pub(crate) enum Job {
 }
 
 impl Job {
-    pub(crate) fn run(self) {
+    pub(crate) fn run(self, desk: &Desk) {
         match self {
-            // False: cancelled, or run in place by a worker that waited for it.
-            Job::Task(task) => _ = task.run(),
-            Job::Scoped(ledger) => ledger.run_next(),
+            Job::Task(task) => {
+                desk.begin(&task);
+                // False: cancelled, or run in place by a worker that waited for it.
+                let _ = task.run();
+            }
+            Job::Scoped(ledger) => ledger.run_next(Some(desk)),
         }
     }
 

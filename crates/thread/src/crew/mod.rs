@@ -3,6 +3,7 @@
 //! States, counts and proofs: `README.md` beside this file.
 
 mod closing;
+mod desk;
 mod job;
 #[cfg(test)]
 mod model;
@@ -14,7 +15,8 @@ mod state;
 mod threads;
 mod worker;
 
-pub(crate) use closing::AtExit;
+pub(crate) use closing::{AtExit, unfinished};
+pub(crate) use desk::Desk;
 pub(crate) use job::Job;
 pub(crate) use settings::{Initializer, Settings};
 pub(crate) use size::Size;
@@ -26,6 +28,7 @@ use queue::Queue;
 use state::{Help, State};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 use std::{hint, thread};
 
 pub(crate) struct Crew {
@@ -50,6 +53,7 @@ struct Padded<T>(T);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WhenFull {
     Wait,
+    WaitUntil(Instant),
     Refuse,
 }
 
@@ -95,9 +99,11 @@ impl Crew {
         job: Job,
         when_full: WhenFull,
     ) -> Result<(), (Job, Refusal)> {
-        if when_full == WhenFull::Refuse {
-            return Err((job, Refusal::Full));
-        }
+        let until = match when_full {
+            WhenFull::Refuse => return Err((job, Refusal::Full)),
+            WhenFull::WaitUntil(until) => Some(until),
+            WhenFull::Wait => None,
+        };
         // Its own workers make the room: they must not wait for it.
         if current_pool() == Some(self.id) {
             self.enqueue(state, job);
@@ -105,11 +111,12 @@ impl Crew {
         }
         // Another pool may have to be told that its worker sleeps here: not under this pool's lock.
         drop(state);
-        blocking(|| self.submit_when_room(job))
+        blocking(|| self.submit_when_room(job, until))
     }
 
-    fn submit_when_room(self: &Arc<Self>, job: Job) -> Result<(), (Job, Refusal)> {
+    fn submit_when_room(self: &Arc<Self>, job: Job, until: Option<Instant>) -> Result<(), (Job, Refusal)> {
         let mut state = self.lock();
+        let mut is_late = false;
         loop {
             if let Some(why) = state.refusal() {
                 return Err((job, why));
@@ -118,8 +125,15 @@ impl Crew {
                 self.enqueue(state, job);
                 return Ok(());
             }
+            // After the look at the queue: whoever was told of the room may be late, and must not let it go to waste.
+            if is_late {
+                return Err((job, Refusal::Full));
+            }
             state.waiting_for_room += 1;
-            self.room.wait(&mut state);
+            match until {
+                None => self.room.wait(&mut state),
+                Some(until) => is_late = self.room.wait_until(&mut state, until).timed_out(),
+            }
             state.waiting_for_room -= 1;
         }
     }

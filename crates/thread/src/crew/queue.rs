@@ -64,6 +64,18 @@ impl Queue {
         }
     }
 
+    /// What waits, in order.
+    pub(crate) fn jobs(&self) -> Vec<&Job> {
+        match self {
+            Queue::Fifo(jobs) => jobs.iter().collect(),
+            Queue::Sorted(sorted) => {
+                let mut jobs: Vec<_> = sorted.heap.iter().collect();
+                jobs.sort_by(|a, b| b.cmp(a));
+                jobs.into_iter().map(|ranked| &ranked.job).collect()
+            }
+        }
+    }
+
     /// Takes everything out, in order.
     pub(crate) fn drain(&mut self) -> Vec<Job> {
         std::iter::from_fn(|| self.pop()).collect()

@@ -1,5 +1,6 @@
 //! What a pool knows about its queue and its workers, all of it under one lock. The rules are explained in `README.md`.
 
+use super::desk::Desk;
 use super::job::Job;
 use super::parker::Parker;
 use super::queue::Queue;
@@ -51,6 +52,8 @@ pub(crate) struct State {
     broken: Option<Box<str>>,
     /// Which numbers are given to workers.
     numbers: Vec<bool>,
+    /// Of those workers that have come, by their numbers.
+    desks: Vec<Option<Arc<Desk>>>,
     /// Of workers that nobody has joined yet.
     pub(crate) handles: Vec<JoinHandle<()>>,
     /// Threads that are being started: their handles are still to come.
@@ -102,6 +105,7 @@ impl State {
             is_closed: false,
             broken: None,
             numbers: Vec::new(),
+            desks: Vec::new(),
             handles: Vec::new(),
             spawning: 0,
             joining: 0,
@@ -286,8 +290,23 @@ impl State {
     pub(crate) fn release(&mut self, number: usize) -> usize {
         self.threads -= 1;
         self.numbers[number] = false;
+        if let Some(desk) = self.desks.get_mut(number) {
+            *desk = None;
+        }
         self.recount();
         self.threads
+    }
+
+    /// Where it is seen what worker `number` is on.
+    pub(crate) fn set_desk(&mut self, number: usize, desk: Arc<Desk>) {
+        if self.desks.len() <= number {
+            self.desks.resize(number + 1, None);
+        }
+        self.desks[number] = Some(desk);
+    }
+
+    pub(crate) fn desks(&self) -> impl Iterator<Item = &Arc<Desk>> {
+        self.desks.iter().flatten()
     }
 
     // ---- the end

@@ -6,6 +6,7 @@ use concurrent_futures_core::Refusal;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 impl Crew {
     /// Starts the worker that was counted as `number` under the lock.
@@ -41,12 +42,21 @@ impl Crew {
         }
     }
 
+    /// Worker `number` is done, or was never started. Gives how many there still are.
+    pub(super) fn release(&self, state: &mut State, number: usize) -> usize {
+        let left = state.release(number);
+        if left == 0 {
+            self.ended.notify_all();
+        }
+        left
+    }
+
     /// Others go on with what is queued. When there are none, the queue fails; a later job tries anew.
     fn start_failed(&self, number: usize, error: &io::Error) {
         let mut state = self.lock();
         state.spawning -= 1;
         self.arrive(&mut state);
-        let orphans = if state.release(number) == 0 { self.drain(&mut state) } else { Vec::new() };
+        let orphans = if self.release(&mut state, number) == 0 { self.drain(&mut state) } else { Vec::new() };
         self.ended.notify_all();
         drop(state);
         for orphan in orphans {
@@ -73,6 +83,20 @@ impl Crew {
                 return;
             }
         }
+    }
+
+    /// The same if there are none left at `until`; whether it was so. (What they have in thread-locals is waited for beyond
+    /// that.)
+    pub(super) fn join_until(&self, until: Instant) -> bool {
+        let mut state = self.lock();
+        while state.threads() > 0 {
+            if self.ended.wait_until(&mut state, until).timed_out() && state.threads() > 0 {
+                return false;
+            }
+        }
+        drop(state);
+        self.join();
+        true
     }
 }
 

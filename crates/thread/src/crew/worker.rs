@@ -2,7 +2,7 @@
 
 use super::parker::Parker;
 use super::state::{Help, Next, State};
-use super::{Crew, Job};
+use super::{Crew, Desk, Job};
 use concurrent_futures_core::PoolId;
 use concurrent_futures_core::worker::{self, WorkerThread};
 use parking_lot::MutexGuard;
@@ -27,14 +27,16 @@ pub(super) fn serve(crew: &Arc<Crew>, number: usize) {
     let _guard = worker::enter(Arc::new(Seat { crew: Arc::clone(crew), waits: AtomicUsize::new(0) }));
     crew.initialize();
     let parker = Arc::new(Parker::new());
+    let desk = Arc::new(Desk::new());
     let mut has_searched = false;
     let mut state = crew.lock();
     crew.arrive(&mut state);
+    state.set_desk(number, Arc::clone(&desk));
     loop {
         match state.next(has_searched) {
             Next::Run(job) => {
                 crew.after_taking(state);
-                run(job);
+                run(job, &desk);
                 has_searched = false;
                 state = crew.lock();
                 state.finished += 1;
@@ -58,15 +60,16 @@ pub(super) fn serve(crew: &Arc<Crew>, number: usize) {
             Next::End => break,
         }
     }
-    state.release(number);
+    crew.release(&mut state, number);
 }
 
 /// Tasks and their callbacks contain their own panics; what is left (the waker of a foreign runtime) must not cost the worker.
-fn run(job: Job) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job.run())) {
+fn run(job: Job, desk: &Desk) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job.run(desk))) {
         // The hook has printed it. Its destructor is the user's, too.
         std::mem::forget(payload);
     }
+    desk.end();
 }
 
 impl Crew {

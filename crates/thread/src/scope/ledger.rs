@@ -1,7 +1,8 @@
 //! The tasks of one scope, and the promise that none of them outlives it.
 
+use crate::crew::{Desk, unfinished};
 use concurrent_futures_core::worker::{blocking, current_pool};
-use concurrent_futures_core::{Panic, PoolId, Refusal, Task, TaskError, TaskId};
+use concurrent_futures_core::{Panic, PoolId, Refusal, Task, TaskError, TaskId, UnfinishedTask};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -74,8 +75,14 @@ impl Ledger {
 
     // ---- with a permission
 
-    pub(crate) fn run_next(&self) {
-        self.finish_with(self.next(), |task| _ = task.run());
+    /// By a worker that comes from the queue at its `desk`.
+    pub(crate) fn run_next(&self, desk: Option<&Desk>) {
+        self.finish_with(self.next(), |task| {
+            if let Some(desk) = desk {
+                desk.begin(&task);
+            }
+            let _ = task.run();
+        });
     }
 
     pub(crate) fn cancel_next(&self) {
@@ -84,6 +91,11 @@ impl Ledger {
 
     pub(crate) fn refuse_next(&self, why: Refusal) {
         self.finish_with(self.next(), |task| task.fail(TaskError::from(why)));
+    }
+
+    /// What nobody has taken.
+    pub(crate) fn waiting(&self) -> Vec<UnfinishedTask> {
+        self.state.lock().waiting.iter().filter(|task| !task.is_done()).map(unfinished).collect()
     }
 
     fn next(&self) -> Option<Task> {
@@ -109,7 +121,7 @@ impl Ledger {
             if helps && !state.waiting.is_empty() {
                 drop(state);
                 // Tasks contain their own panics; what is left is the waker of a foreign runtime, and the hook has printed it.
-                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.run_next())) {
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.run_next(None))) {
                     std::mem::forget(payload);
                 }
             } else {

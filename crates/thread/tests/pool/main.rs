@@ -6,6 +6,7 @@ mod elastic;
 mod end_of_main;
 mod gate;
 mod init;
+mod limited;
 mod nested;
 mod panics;
 mod priority;
