@@ -393,3 +393,23 @@ fn kills_under_load_lose_nothing_that_had_not_started() {
     assert!(died <= kills, "each kill costs at most one task: {died} of {kills}");
     is_sound(&pool);
 }
+
+#[test]
+fn the_peak_of_a_dead_workers_memory_is_told() {
+    const SIZE: usize = 256 << 20;
+    with_both(|builder| {
+        let pool = builder.max_workers(1).build().unwrap();
+        let grow = |size: usize| {
+            std::hint::black_box(vec![1_u8; size]);
+            std::process::abort()
+        };
+        let death = outcome::<()>(pool.submit(grow, SIZE)).unwrap_err().death().unwrap().clone();
+        let peak = death.peak_memory().expect("more than the parent has had");
+        assert!(peak >= SIZE as u64 && peak < 2 * SIZE as u64, "{peak}");
+        assert_eq!(death.oom(), None);
+        // Not reached again: each worker has a peak of its own.
+        if let Some(peak) = outcome(pool.submit(exit, 1)).unwrap_err().death().unwrap().peak_memory() {
+            assert!(peak < SIZE as u64, "{peak}");
+        }
+    });
+}

@@ -3,6 +3,7 @@
 
 mod births;
 mod deaths;
+mod evidence;
 
 use self::births::Starts;
 use self::deaths::Wake;
@@ -14,6 +15,7 @@ use crate::handles::worker_is_gone;
 use crate::launch::{LaunchEvent, Launcher, WorkerId};
 use crate::link::{Frame, Inbound, Inflow, Outbound};
 use crate::slots::Page;
+use crate::sys::oom::OomCounters;
 use crate::sys::pidfd;
 use crate::sys::poller::{Interest, Poller, Ready};
 use crate::wire::{Step, Up};
@@ -45,6 +47,7 @@ struct Supervisor {
     /// Dead workers of which it is not yet known how they ended.
     wakes: HashMap<WorkerId, Wake>,
     starts: Starts,
+    oom: OomCounters,
     /// Used again for each worker.
     frames: Vec<Frame<Up>>,
 }
@@ -99,6 +102,7 @@ impl Supervisor {
             posts: HashMap::new(),
             wakes: HashMap::new(),
             starts,
+            oom: OomCounters::now(),
             frames: Vec::new(),
         })
     }

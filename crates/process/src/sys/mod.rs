@@ -9,6 +9,7 @@ pub(crate) mod clock;
 pub(crate) mod exit;
 pub(crate) mod huge_pages;
 pub(crate) mod message;
+pub(crate) mod oom;
 pub(crate) mod pidfd;
 pub(crate) mod poller;
 pub(crate) mod procfs;

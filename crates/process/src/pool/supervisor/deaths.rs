@@ -1,12 +1,12 @@
 //! The death of a worker.
 
 use super::{Post, Supervisor};
-use crate::launch::{Exit, ExitReport, WorkerId};
+use crate::launch::{Exit, WorkerId};
 use crate::pool::item::Item;
 use crate::pool::state::{After, Estate};
 use crate::slots::Page;
 use crate::wire::Ticket;
-use concurrent_futures_core::{Death, Ending, KilledBy, Panic, TaskError, TaskErrorKind};
+use concurrent_futures_core::{Death, KilledBy, Panic, TaskError, TaskErrorKind};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,14 +14,14 @@ use std::time::Instant;
 /// A dead worker until its status is known.
 #[derive(Debug)]
 pub(super) struct Wake {
-    pid: u32,
-    by_pool: bool,
+    pub(super) pid: u32,
+    pub(super) by_pool: bool,
     verdict: Option<String>,
     /// It died before it was ready.
     stillborn: bool,
     name: String,
-    page: Arc<Page>,
-    lost: Vec<(Ticket, Item)>,
+    pub(super) page: Arc<Page>,
+    pub(super) lost: Vec<(Ticket, Item)>,
     /// Its status is waited for until then.
     until: Instant,
 }
@@ -69,15 +69,7 @@ impl Supervisor {
     /// It is known how a worker ended.
     pub(super) fn ended(&mut self, id: WorkerId, exit: Exit) {
         let Some(wake) = self.wakes.remove(&id) else { return };
-        let ending = match exit.report {
-            ExitReport::Code(code) => Ending::Code(code),
-            ExitReport::Signal { signal, core_dumped } => Ending::Signal { number: signal, core_dumped },
-            ExitReport::Unknown => Ending::Unknown,
-        };
-        let mut death = Death::new(wake.pid, ending);
-        if let Some(peak) = exit.peak_memory.and_then(|peak| wake.page.own_peak(peak)) {
-            death = death.with_peak_memory(peak);
-        }
+        let mut death = self.autopsy(&wake, exit);
         if wake.by_pool {
             death = death.caused_by(KilledBy::Shutdown);
         }
@@ -115,6 +107,7 @@ fn cause(death: Death, words: Option<&str>, verdict: Option<&str>) -> TaskErrorK
 #[cfg(test)]
 mod tests {
     use super::*;
+    use concurrent_futures_core::Ending;
 
     #[test]
     fn a_panic_that_aborted_the_worker_is_a_panic() {

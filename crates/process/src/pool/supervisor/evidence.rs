@@ -1,0 +1,33 @@
+//! What is known about the death of a worker, put together.
+
+use super::Supervisor;
+use super::deaths::Wake;
+use crate::launch::{Exit, ExitReport};
+use crate::sys::oom::Evidence;
+use concurrent_futures_core::{Death, Ending, OomEvidence};
+
+impl Supervisor {
+    /// Everything that the kernel and the worker itself have left.
+    pub(super) fn autopsy(&mut self, wake: &Wake, exit: Exit) -> Death {
+        let ending = match exit.report {
+            ExitReport::Code(code) => Ending::Code(code),
+            ExitReport::Signal { signal, core_dumped } => Ending::Signal { number: signal, core_dumped },
+            ExitReport::Unknown => Ending::Unknown,
+        };
+        let mut death = Death::new(wake.pid, ending);
+        if let Some(peak) = exit.peak_memory.and_then(|peak| wake.page.own_peak(peak)) {
+            death = death.with_peak_memory(peak);
+        }
+        let killed = matches!(ending, Ending::Signal { number: libc::SIGKILL, .. });
+        if killed
+            && !wake.by_pool
+            && let Some(evidence) = self.oom.look()
+        {
+            death = death.with_oom(match evidence {
+                Evidence::Cgroup => OomEvidence::Cgroup,
+                Evidence::System => OomEvidence::System,
+            });
+        }
+        death
+    }
+}
