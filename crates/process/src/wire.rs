@@ -86,8 +86,8 @@ pub(crate) enum Up {
     Result { ticket: Ticket, failed: bool, again: bool, retire: bool, handles: bool, len: u64 },
     /// The worker met a task that the parent had revoked; the slot may be used again.
     Revoked(Ticket),
-    /// The worker waits at a server for handles; the body is the server's name.
-    Lane { len: u64 },
+    /// The worker waits for the lane on which handles travel; its end comes over the control socket.
+    Lane,
 }
 
 /// A frame that no peer of this version sends.
@@ -232,7 +232,7 @@ impl Head<UP> for Up {
                 out.kind(RESULT, flags).ticket(ticket).u64(8, len)
             }
             Up::Revoked(ticket) => out.kind(REVOKED, 0).ticket(ticket),
-            Up::Lane { len } => out.kind(LANE, 0).u64(8, len),
+            Up::Lane => out.kind(LANE, 0),
         };
         out.0
     }
@@ -256,7 +256,7 @@ impl Head<UP> for Up {
                 }
             }
             REVOKED => Up::Revoked(fields.read_ticket()?),
-            LANE => Up::Lane { len: fields.read_len()? },
+            LANE => Up::Lane,
             kind => return Err(Garbled::Kind(kind)),
         };
         canonical(head, bytes)
@@ -264,8 +264,8 @@ impl Head<UP> for Up {
 
     fn body(&self) -> u64 {
         match *self {
-            Up::SetupFailed { len, .. } | Up::Result { len, .. } | Up::Lane { len } => len,
-            Up::Ready | Up::Started(_) | Up::Revoked(_) => 0,
+            Up::SetupFailed { len, .. } | Up::Result { len, .. } => len,
+            Up::Ready | Up::Started(_) | Up::Revoked(_) | Up::Lane => 0,
         }
     }
 }
@@ -411,7 +411,7 @@ mod tests {
                 Up::Result { ticket, failed, again, retire, handles, len }
             }),
             ticket().prop_map(Up::Revoked),
-            (0..=MAX_BODY).prop_map(|len| Up::Lane { len }),
+            Just(Up::Lane),
         ]
     }
 

@@ -1,6 +1,5 @@
 //! Rows 5 to 7: workers that die while a message is on its way.
 
-use crate::aftermath::files;
 use crate::bystanders::{Bystanders, assert_usable};
 use crate::ground::{DataPath, Ground, Load, assert_killed_by_others, death, pid, strike};
 use crate::relay::{Way, install};
@@ -132,10 +131,6 @@ fn dies_soon((once, moment): (PathBuf, Duration)) {
 
 /// Between its birth and its first answer a worker gets its task, and opens its lane for handles.
 fn row_05_a_worker_is_killed_at_any_instant_of_its_first_task(ground: Ground) {
-    if ground.path == DataPath::Handles {
-        // `ipc-channel` leaks a descriptor here when it connects in vain.
-        return;
-    }
     let place = tempfile::Builder::new().prefix("place").tempdir().expect("a directory");
     for step in 0..60 {
         let once = place.path().join(step.to_string());
@@ -148,20 +143,6 @@ fn row_05_a_worker_is_killed_at_any_instant_of_its_first_task(ground: Ground) {
         if step % 20 == 0 {
             // It may strike only now, in the middle of these.
             let _ = Bystanders::of(ground, &ex);
-        }
-    }
-    remove_directories_of_lanes(ground);
-}
-
-/// The one thing that may be left: `ipc-channel` makes a directory for the socket at which a lane is opened, and a worker that
-/// is killed in the microseconds before it has removed it leaves it behind. Nobody else knows its name.
-pub fn remove_directories_of_lanes(ground: Ground) {
-    let entries = std::fs::read_dir(std::env::temp_dir()).expect("this row's own directory").flatten();
-    for directory in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".tmp")) {
-        let inside: Vec<_> = files(&directory.path()).into_iter().collect();
-        let is_of_a_lane = matches!(&inside[..], []) || matches!(&inside[..], [one] if one.ends_with("socket"));
-        if ground.path == DataPath::Handles && is_of_a_lane {
-            std::fs::remove_dir_all(directory.path()).expect("it is ours");
         }
     }
 }

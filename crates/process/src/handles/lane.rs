@@ -1,28 +1,23 @@
 //! The connection on which parcels travel between a pool and one worker.
 
+use super::descriptor::{channel_to_send, receiver_of};
 use super::parcel::{Enclosed, Parcel};
 use super::parked::{Last, io_error};
 use super::undisturbed::undisturbed;
+use crate::sys::message;
 use crate::wire::Ticket;
 use ipc_channel::TryRecvError;
-use ipc_channel::ipc::{self, IpcOneShotServer, IpcReceiver, IpcSender};
-use rustix::fs::{Mode, OFlags, open};
+use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
-
-/// The longest path of a socket: one byte of the kernel's 108 is the end mark. `ipc-channel` would cut it off.
-const MAX_PATH: usize = 107;
-
-/// What `ipc-channel` adds to the temporary directory: `/.tmpXXXXXX/socket`.
-const ADDED_PATH: usize = 18;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc;
 
 /// The pool's end of a worker's lane. Nothing here blocks.
 #[derive(Debug, Default)]
 pub(crate) struct ParentLane {
     ends: Option<Ends>,
-    /// For the time before the worker has announced its server.
+    /// For the time before the worker has asked for its lane.
     waiting: Vec<Packet>,
 }
 
@@ -43,15 +38,16 @@ impl ParentLane {
         }
     }
 
-    /// Connects to the server that the worker has announced, and sends what waits.
-    pub(crate) fn connect(&mut self, name: &str) -> io::Result<()> {
-        if name.len() > MAX_PATH || name.contains('\0') || !Path::new(name).is_absolute() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "this is not the path of a socket"));
-        }
-        let to_worker = undisturbed(|| IpcSender::<Hello>::connect(name.to_owned()))?;
-        let (to_parent, from_worker) = ipc::channel()?;
+    /// The worker wants its lane: sends it over its control socket, and then what waits.
+    pub(crate) fn open(&mut self, control: BorrowedFd<'_>) -> io::Result<()> {
+        let made = channel_to_send::<Hello>().and_then(|to_worker| Ok((to_worker, ipc::channel()?)));
+        let Ok(((to_worker, its_end), (to_parent, from_worker))) = made else {
+            // For want of descriptors: its task fails in words, and it may ask again.
+            return message::send(control, b"none", &[]);
+        };
+        message::send(control, b"lane", &[its_end.as_fd()])?;
         undisturbed(|| to_worker.send(Hello { to_parent: Last(to_parent) })).map_err(io_error)?;
-        // If there was a connection before, the worker could not accept it and tries again.
+        // If there was a lane before, its descriptor did not arrive, and the worker tries again.
         let ends = self.ends.insert(Ends { to_peer: to_worker.to_opaque().to(), from_peer: from_worker });
         self.waiting.drain(..).try_for_each(|packet| ends.send(packet))
     }
@@ -78,23 +74,29 @@ impl ParentLane {
 
 /// Whether an error of a lane means that nobody is at its other end any more: the worker has ended, or is about to.
 pub(crate) fn worker_is_gone(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound};
-    matches!(error.kind(), BrokenPipe | ConnectionRefused | ConnectionReset | NotFound)
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// A worker's end of its lane. All of it may block until the parent answers; without the parent, it fails.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct WorkerLane {
+    /// What comes over the control socket; `None` for a descriptor that did not arrive.
+    coming: mpsc::Receiver<Option<OwnedFd>>,
     ends: Option<Ends>,
 }
 
-/// Writes the frame that tells the parent of the lane's server, and sees to it that it leaves at once.
-type Announce<'a> = &'a mut dyn FnMut(&str) -> io::Result<()>;
+/// Writes the frame that asks the parent for the lane, and sees to it that it leaves at once.
+type Ask<'a> = &'a mut dyn FnMut() -> io::Result<()>;
 
 impl WorkerLane {
+    /// Not open yet. What the parent sends over the control socket is to be put into the other end of `coming`.
+    pub(crate) fn new(coming: mpsc::Receiver<Option<OwnedFd>>) -> Self {
+        WorkerLane { coming, ends: None }
+    }
+
     /// The handles of the task that a frame for `ticket` has announced.
-    pub(crate) fn receive(&mut self, ticket: Ticket, announce: Announce<'_>) -> io::Result<Parcel> {
-        let ends = self.open(announce)?;
+    pub(crate) fn receive(&mut self, ticket: Ticket, ask: Ask<'_>) -> io::Result<Parcel> {
+        let ends = self.open(ask)?;
         loop {
             let packet = undisturbed(|| ends.from_peer.recv()).map_err(io_error)?;
             // One that is not: its task's frame was answered without it, for want of a lane.
@@ -105,43 +107,27 @@ impl WorkerLane {
     }
 
     /// Sends the handles of the result of `ticket`. All frames before must have left, and the result's must come after.
-    pub(crate) fn send(&mut self, ticket: Ticket, parcel: Parcel, announce: Announce<'_>) -> io::Result<()> {
+    pub(crate) fn send(&mut self, ticket: Ticket, parcel: Parcel, ask: Ask<'_>) -> io::Result<()> {
         let packet = Packet::new(ticket, parcel)?;
-        self.open(announce)?.send(packet)
+        self.open(ask)?.send(packet)
     }
 
-    fn open(&mut self, announce: Announce<'_>) -> io::Result<&Ends> {
+    fn open(&mut self, ask: Ask<'_>) -> io::Result<&Ends> {
         let ends = match self.ends.take() {
             Some(ends) => ends,
-            None => accept(announce)?,
+            None => self.wait_for(ask)?,
         };
         Ok(self.ends.insert(ends))
     }
-}
 
-/// Opens a server, announces it and waits for the parent.
-fn accept(announce: Announce<'_>) -> io::Result<Ends> {
-    let directory = std::env::temp_dir();
-    if directory.to_str().is_none_or(|path| path.len() + ADDED_PATH > MAX_PATH) {
-        let why = format!("the temporary directory {} is no place for a socket", directory.display());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    fn wait_for(&self, ask: Ask<'_>) -> io::Result<Ends> {
+        ask()?;
+        let descriptor = self.coming.recv().map_err(|_| io::Error::from(io::ErrorKind::ConnectionReset))?;
+        let descriptor = descriptor.ok_or_else(|| io::Error::other("no descriptor is left for the lane"))?;
+        let from_parent = receiver_of::<Hello>(descriptor)?;
+        let hello = undisturbed(|| from_parent.recv()).map_err(io_error)?;
+        Ok(Ends { to_peer: hello.to_parent.0, from_peer: from_parent.to_opaque().to() })
     }
-    let (server, path) = IpcOneShotServer::<Hello>::new()?;
-    let (name, _keep) = unlinked(Path::new(&path))?;
-    announce(&name)?;
-    let (from_parent, hello) = undisturbed(|| server.accept()).map_err(io_error)?;
-    Ok(Ends { to_peer: hello.to_parent.0, from_peer: from_parent.to_opaque().to() })
-}
-
-/// Takes a server's socket out of the file system, so that nothing of it is left there when this process is killed while it
-/// waits. It is found under the name that is given back as long as the descriptor is open.
-fn unlinked(path: &Path) -> io::Result<(String, OwnedFd)> {
-    let socket = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    std::fs::remove_file(path)?;
-    if let Some(directory) = path.parent() {
-        std::fs::remove_dir(directory)?;
-    }
-    Ok((format!("/proc/{}/fd/{}", std::process::id(), socket.as_raw_fd()), socket))
 }
 
 /// Both directions of an open lane.

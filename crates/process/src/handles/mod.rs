@@ -5,6 +5,7 @@
 //! connection between the pool and one worker ([`ParentLane`], [`WorkerLane`]), while the bytes go over the data path
 //! as ever. Who decodes the bytes does it inside [`Parcel::unpack`].
 
+mod descriptor;
 mod lane;
 mod parcel;
 mod parked;

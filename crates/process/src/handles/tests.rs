@@ -1,10 +1,13 @@
 use super::*;
+use crate::sys::message;
+use crate::sys::socket::{packet_pair, set_nonblocking};
 use crate::wire::Ticket;
 use concurrent_futures_core::codec::{CodecFailure, decode, encode};
 use ipc_channel::ipc::{self, IpcBytesSender, IpcReceiver, IpcSender, IpcSharedMemory};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc;
 use std::thread;
 
@@ -250,25 +253,40 @@ impl Lane {
     }
 }
 
-fn already_open(_: &str) -> io::Result<()> {
+fn already_open() -> io::Result<()> {
     panic!("the lane is open")
+}
+
+/// The parent's end of a control socket, and the worker's lane that hears the other end.
+fn controlled() -> (OwnedFd, WorkerLane) {
+    let (ours, theirs) = packet_pair().expect("a pair");
+    let (pass_on, coming) = mpsc::channel();
+    thread::spawn(move || {
+        while let Ok(Some(mut message)) = message::receive(&theirs, &mut [0; 64]) {
+            if pass_on.send(message.fds.pop()).is_err() {
+                break;
+            }
+        }
+    });
+    (ours, WorkerLane::new(coming))
 }
 
 /// Both ends of a lane that has carried a parcel each way.
 fn lanes() -> (Lane, Lane) {
-    let (announced, names) = mpsc::channel();
+    let (control, mut worker) = controlled();
+    let (asked, asks) = mpsc::channel();
     let (sender, receiver) = channel();
     let (_, parcel) = pack(&receiver);
     let mut parent = ParentLane::default();
     parent.send(OTHER, parcel).expect("it waits");
     let worker = thread::spawn(move || {
-        let mut worker = WorkerLane::default();
-        let mut announce = |name: &str| announced.send(name.to_owned()).map_err(io::Error::other);
-        let parcel = worker.receive(OTHER, &mut announce).expect("the parent answers");
+        let mut ask = || asked.send(()).map_err(io::Error::other);
+        let parcel = worker.receive(OTHER, &mut ask).expect("the parent answers");
         worker.send(OTHER, parcel, &mut already_open).expect("the lane is open");
         worker
     });
-    parent.connect(&names.recv().expect("the worker announces")).expect("the server listens");
+    asks.recv().expect("the worker asks");
+    parent.open(control.as_fd()).expect("it is there");
     let worker = worker.join().expect("no panic");
     let parcel = parent.receive(OTHER).expect("it was sent");
     drop(parcel);
@@ -298,16 +316,18 @@ fn a_lane_carries_parcels_both_ways() {
 
 #[test]
 fn a_worker_opens_the_lane_for_its_first_result() {
-    let (announced, names) = mpsc::channel();
+    let (control, mut lane) = controlled();
+    let (asked, asks) = mpsc::channel();
     let (sender, receiver) = channel();
     let worker = thread::spawn(move || {
         let (bytes, parcel) = pack(&sender);
-        let mut announce = |name: &str| announced.send(name.to_owned()).map_err(io::Error::other);
-        WorkerLane::default().send(TICKET, parcel, &mut announce).expect("the parent answers");
+        let mut ask = || asked.send(()).map_err(io::Error::other);
+        lane.send(TICKET, parcel, &mut ask).expect("the parent answers");
         bytes
     });
     let mut parent = ParentLane::default();
-    parent.connect(&names.recv().expect("the worker announces")).expect("the server listens");
+    asks.recv().expect("the worker asks");
+    parent.open(control.as_fd()).expect("it is there");
     // The worker is gone, but what it sent is there.
     let bytes = worker.join().expect("no panic");
     let parcel = parent.receive(TICKET).expect("it was sent");
@@ -343,14 +363,13 @@ fn a_parent_never_waits_for_a_worker() {
 
     let mut closed = ParentLane::default();
     assert_eq!(closed.receive(TICKET).expect_err("no lane").kind(), io::ErrorKind::InvalidData);
-    for name in ["", "relative", "/a\0b", &format!("/{}", "long".repeat(30))] {
-        assert_eq!(closed.connect(name).expect_err("no name").kind(), io::ErrorKind::InvalidData, "{name:?}");
-    }
-    let missing = std::env::temp_dir().join("no-such-socket-of-concurrent-futures");
-    assert_eq!(
-        closed.connect(missing.to_str().expect("UTF-8")).expect_err("no server").kind(),
-        io::ErrorKind::NotFound
-    );
+    let (control, _) = packet_pair().expect("a pair");
+    assert!(worker_is_gone(&closed.open(control.as_fd()).expect_err("nobody is there")));
+    // One that asks again and again, and takes nothing.
+    let (control, _deaf) = packet_pair().expect("a pair");
+    set_nonblocking(&control, true).expect("a socket");
+    let error = (0..10_000).find_map(|_| closed.open(control.as_fd()).err()).expect("there is an end to it");
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
 }
 
 #[test]
@@ -362,13 +381,19 @@ fn a_worker_without_a_parent_gets_an_error() {
     assert!(worker.send(TICKET, parcel).is_err());
 
     // It may try again to open a lane.
-    let mut worker = WorkerLane::default();
-    let refused = worker.receive(TICKET, &mut |_| Err(io::ErrorKind::BrokenPipe.into()));
-    assert_eq!(refused.expect_err("it cannot be announced").kind(), io::ErrorKind::BrokenPipe);
+    let (control, mut worker) = controlled();
+    let refused = worker.receive(TICKET, &mut || Err(io::ErrorKind::BrokenPipe.into()));
+    assert_eq!(refused.expect_err("it cannot ask").kind(), io::ErrorKind::BrokenPipe);
+    let lost = worker.receive(TICKET, &mut || message::send(&control, b"lane", &[]));
+    assert!(lost.expect_err("no descriptor").to_string().contains("no descriptor"));
     let mut parent = ParentLane::default();
     let (_, parcel) = pack(&IpcSharedMemory::from_byte(1, 1));
     parent.send(TICKET, parcel).expect("it waits");
-    // A server has room for a connection before it accepts one, so one thread can play both.
-    let parcel = worker.receive(TICKET, &mut |name| parent.connect(name)).expect("the parent answers");
+    // What is sent waits in the sockets, so one thread can play both.
+    let parcel = worker.receive(TICKET, &mut || parent.open(control.as_fd())).expect("the parent answers");
     assert_eq!(unpack::<IpcSharedMemory>((vec![0], parcel)).expect("it arrived")[..], [1]);
+    drop((parent, control));
+    let (_, mut worker) = controlled();
+    let alone = worker.receive(TICKET, &mut || Ok(())).expect_err("nobody is there");
+    assert_eq!(alone.kind(), io::ErrorKind::ConnectionReset);
 }

@@ -11,7 +11,7 @@ use concurrent_futures_core::task::Context;
 use concurrent_futures_core::{CodecStep, TaskError};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -192,9 +192,9 @@ impl Member {
         Ok(())
     }
 
-    /// The worker waits at a server for its lane.
-    pub(super) fn connect_lane(&mut self, name: &[u8]) -> io::Result<()> {
-        self.lane.connect(std::str::from_utf8(name).map_err(io::Error::other)?)
+    /// The worker waits for its lane.
+    pub(super) fn open_lane(&mut self, control: BorrowedFd<'_>) -> io::Result<()> {
+        self.lane.open(control)
     }
 
     /// The handles of a result.

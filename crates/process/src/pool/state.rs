@@ -18,6 +18,7 @@ use concurrent_futures_core::{Refusal, Stats, TaskError};
 use rustix::process::Signal;
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -189,8 +190,8 @@ impl State {
     }
 
     /// The worker waits for the lane on which handles travel.
-    pub(super) fn connect_lane(&mut self, id: WorkerId, name: &[u8]) -> io::Result<()> {
-        self.members.get_mut(&id).map_or(Ok(()), |member| member.connect_lane(name))
+    pub(super) fn open_lane(&mut self, id: WorkerId, control: BorrowedFd<'_>) -> io::Result<()> {
+        self.members.get_mut(&id).map_or(Ok(()), |member| member.open_lane(control))
     }
 
     /// The handles that belong to a result.

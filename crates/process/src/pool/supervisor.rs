@@ -23,7 +23,7 @@ use concurrent_futures_core::task::{Reply, Status, decode_error};
 use concurrent_futures_core::{BuildError, CodecStep, TaskError};
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -212,14 +212,24 @@ impl Supervisor {
                 Err(error) => item.task.fail(error),
             }
         }
-        if news.gone {
-            self.deafen(id);
+        if news.lane {
+            self.open_lane(id);
         }
         if let Some((step, error)) = news.setup_failed {
             let step = if step == Step::Preload { "preload" } else { "initializer" };
             self.pool.break_down(&format!("its {step} {}", decode_error(&error).kind()));
         }
         sense
+    }
+
+    fn open_lane(&mut self, id: WorkerId) {
+        let Some(post) = self.posts.get(&id) else { return };
+        let opened = self.pool.lock().open_lane(id, post.control.as_fd());
+        match opened {
+            Ok(()) => {}
+            Err(error) if worker_is_gone(&error) => self.deafen(id),
+            Err(error) => self.condemn(id, format!("a request for a lane that could not be opened: {error}")),
+        }
     }
 
     /// The worker does not keep to the protocol: it costs that worker, and nobody else.
@@ -274,8 +284,8 @@ struct News {
     done: Vec<(Item, Result<Reply, TaskError>)>,
     ready: bool,
     setup_failed: Option<(Step, Vec<u8>)>,
-    /// It closed its lane before it was open: it is dead, or about to be.
-    gone: bool,
+    /// The worker waits for its lane.
+    lane: bool,
 }
 
 impl News {
@@ -314,13 +324,10 @@ impl News {
                 let met = state.met_revoked(id, ticket, &mut self.after);
                 met.map_err(|_| unexpected("another task as revoked"))
             }
-            Up::Lane { .. } => match state.connect_lane(id, &body) {
-                Err(error) if worker_is_gone(&error) => {
-                    self.gone = true;
-                    Ok(())
-                }
-                other => other.map_err(|error| format!("a lane that is none: {error}")),
-            },
+            Up::Lane => {
+                self.lane = true;
+                Ok(())
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ mod serving;
 mod watchdog;
 
 use crate::boot;
+use crate::handles::WorkerLane;
 use crate::launch::Born;
 use crate::link::SocketEnd;
 use crate::slots::Page;
@@ -61,6 +62,6 @@ fn begin(control: OwnedFd, born: Born) -> io::Result<Option<Server<SocketEnd>>> 
     // A fork starts from nothing.
     page.begin_with_peak(if born == Born::Forked { 1 } else { wait::own_peak().unwrap_or(0) });
     last_words::arrange(page.clone());
-    watchdog::start(control)?;
-    Ok(Some(Server::new(SocketEnd::new(data), page)))
+    let lane = WorkerLane::new(watchdog::start(control)?);
+    Ok(Some(Server::new(SocketEnd::new(data), page, lane)))
 }

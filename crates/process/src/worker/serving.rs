@@ -42,9 +42,8 @@ pub(super) struct Server<L> {
 }
 
 impl<L: WorkerEnd> Server<L> {
-    pub(super) fn new(link: L, page: Arc<Page>) -> Self {
-        let contexts = HashMap::new();
-        Server { link, page, contexts, notes: None, lane: WorkerLane::default(), output: Vec::new() }
+    pub(super) fn new(link: L, page: Arc<Page>, lane: WorkerLane) -> Self {
+        Server { link, page, contexts: HashMap::new(), notes: None, lane, output: Vec::new() }
     }
 
     /// Works until the pool says that it is enough.
@@ -133,7 +132,7 @@ impl<L: WorkerEnd> Server<L> {
 
     fn receive_handles(&mut self, ticket: Ticket) -> io::Result<Parcel> {
         let link = &mut self.link;
-        self.lane.receive(ticket, &mut |name| announce(link, name))
+        self.lane.receive(ticket, &mut || ask_for_lane(link))
     }
 
     /// Sends the handles of a result, if there are any after all.
@@ -142,7 +141,7 @@ impl<L: WorkerEnd> Server<L> {
         // Otherwise the parent could wait for these frames, and this worker for room in the lane.
         self.link.flush()?;
         let link = &mut self.link;
-        self.lane.send(ticket, parcel, &mut |name| announce(link, name))?;
+        self.lane.send(ticket, parcel, &mut || ask_for_lane(link))?;
         Ok(true)
     }
 
@@ -169,9 +168,9 @@ impl<L: WorkerEnd> Server<L> {
     }
 }
 
-/// Tells the pool where this worker waits for its lane.
-fn announce(link: &mut impl WorkerEnd, name: &str) -> io::Result<()> {
-    link.send(Up::Lane { len: name.len() as u64 }, name.as_bytes())?;
+/// The pool answers over the control socket.
+fn ask_for_lane(link: &mut impl WorkerEnd) -> io::Result<()> {
+    link.send(Up::Lane, &[])?;
     link.flush()
 }
 

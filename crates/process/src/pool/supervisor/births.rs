@@ -90,6 +90,8 @@ impl Supervisor {
         let wiring = Wiring { poller: self.poller.clone(), token: Token::Link(id).encode() };
         let Pair { outbound, inbound, worker: data } = link::pair(wiring)?;
         let boot = Boot { depth: boot::depth() + 1, name: name.clone() };
+        // What is sent later must not wait for a worker that does not read.
+        socket::set_nonblocking(&control, true)?;
         message::send(&control, &boot.encode(), &[data.as_fd(), page.fd()])?;
         self.pool.lock().add(Member::new(id, outbound.clone(), page.clone()));
         let post =
