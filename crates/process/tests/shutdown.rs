@@ -6,6 +6,7 @@ use concurrent_futures_core::{Executor, ExecutorExt, OnDrop, Refusal, Shutdown};
 use concurrent_futures_process::ProcessPoolExecutor;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use support::*;
 
 fn square(x: u64) -> u64 {
@@ -288,4 +289,40 @@ fn no_descriptor_and_no_thread_is_left() {
     );
     let (before, after) = outcome(left).unwrap();
     assert_eq!(before, after);
+}
+
+#[test]
+fn a_shutdown_with_a_limit_says_what_is_not_done() {
+    with_both(|builder| {
+        let place = Place::new();
+        let mut gate = place.gate("gate");
+        let pool = builder.max_workers(1).build().unwrap();
+        let running = pool.task(wait_at, gate.path()).name("first").submit();
+        await_start(&running);
+        let waiting: Vec<_> = (0..3).map(|_| pool.submit(wait_at, gate.path())).collect();
+        let late = pool.shutdown_timeout(Shutdown::WAIT, Duration::from_millis(20)).unwrap_err();
+        let [first, rest @ ..] = late.tasks() else { panic!("{late}") };
+        assert!(first.running && first.id == running.id() && first.name.as_deref() == Some("first"), "{late}");
+        assert!(rest.iter().all(|task| !task.running && task.name.is_none()), "{late}");
+        let ids = |tasks: &[concurrent_futures_core::UnfinishedTask]| tasks.iter().map(|t| t.id).collect::<Vec<_>>();
+        assert_eq!(ids(rest), waiting.iter().map(|future| future.id()).collect::<Vec<_>>());
+        let late = pool.shutdown_timeout(Shutdown::WAIT.cancel_futures(), Duration::from_millis(20)).unwrap_err();
+        assert_eq!(ids(late.tasks()), [running.id()]);
+        assert!(waiting.iter().all(|future| future.cancelled()));
+        gate.open();
+        pool.shutdown_timeout(Shutdown::WAIT, LIMIT).unwrap();
+        assert!(running.done() && pool.worker_pids().is_empty());
+        pool.shutdown_timeout(Shutdown::WAIT, Duration::ZERO).unwrap();
+    });
+}
+
+#[test]
+fn a_shutdown_with_a_limit_waits_for_callbacks_too() {
+    let pool = pool(1);
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    pool.submit(square, 2).add_done_callback(move |_| blocked.recv().unwrap());
+    let late = pool.shutdown_timeout(Shutdown::WAIT, Duration::from_millis(50)).unwrap_err();
+    assert!(late.tasks().is_empty(), "{late}");
+    release.send(()).unwrap();
+    pool.shutdown_timeout(Shutdown::WAIT, LIMIT).unwrap();
 }

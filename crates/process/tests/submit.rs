@@ -2,7 +2,7 @@
 
 mod support;
 
-use concurrent_futures_core::{CodecStep, Executor, ExecutorExt, Refusal};
+use concurrent_futures_core::{CodecStep, Executor, ExecutorExt, Refusal, Shutdown};
 use concurrent_futures_process::ProcessPoolExecutor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::HashSet;
@@ -360,4 +360,32 @@ fn tasks_start_in_the_order_of_submission() {
             outcome(future).unwrap();
         }
     }
+}
+
+#[test]
+fn waiting_for_room_has_a_limit() {
+    with_both(|builder| {
+        let pool = builder.max_workers(1).queue_bound(1).build().unwrap();
+        let place = Place::new();
+        let mut gate = place.gate("gate");
+        let running = pool.submit(wait_at, gate.path());
+        await_start(&running);
+        let waiting = pool.submit(wait_at, gate.path());
+        let short = Duration::from_millis(20);
+        let start = std::time::Instant::now();
+        let full = pool.submit_timeout(wait_at, gate.path(), short).map(drop).unwrap_err();
+        assert!(full.why == Refusal::Full && full.args == gate.path() && start.elapsed() >= short);
+        std::thread::scope(|s| {
+            let path = gate.path();
+            let late = s.spawn(|| pool.submit_timeout(wait_at, path, LIMIT).unwrap());
+            std::thread::sleep(short);
+            assert!(!late.is_finished());
+            gate.open();
+            assert!(outcome(late.join().unwrap()).is_ok());
+        });
+        assert!(outcome(running).is_ok() && outcome(waiting).is_ok());
+        pool.shutdown(Shutdown::WAIT);
+        let refused = pool.submit_timeout(wait_at, gate.path(), LIMIT).map(drop).unwrap_err();
+        assert_eq!(refused.why, Refusal::ShutDown);
+    });
 }

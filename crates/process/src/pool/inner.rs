@@ -1,20 +1,22 @@
 //! What the executor, its handles and its supervisor share.
 
+mod ending;
+
+use self::ending::Ending;
 use super::item::Item;
 use super::setup::SetupCall;
 use super::state::{After, Limits, State};
 use super::supervisor;
 use crate::launch::StartMethod;
 use crate::sys::bell::Bell;
-use crate::sys::pidfd;
 use concurrent_futures_core::task::refuse_priority;
-use concurrent_futures_core::{BuildError, PoolId, Refusal, Shutdown, Stats, Task, exit, wait_for_callbacks, worker};
+use concurrent_futures_core::{BuildError, PoolId, Refusal, Stats, Task, worker};
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use rustix::process::Signal;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle, ThreadId};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What the builder has settled.
 #[derive(Debug)]
@@ -38,21 +40,23 @@ pub(super) struct Inner {
     /// A worker has come up, or will not; looked at by those who warm the pool up.
     crew: Condvar,
     pub(super) bell: Bell,
-    ending: Mutex<Ending>,
-    ended: Condvar,
+    ending: Ending,
     /// Somebody has shut it down without waiting: only the end of the process waits for it.
     left: AtomicBool,
 }
 
-/// How far the end of the pool has come.
-#[derive(Debug)]
-enum Ending {
-    /// The supervisor is at work.
-    Alive(JoinHandle<()>),
-    /// A thread waits until the supervisor's thread is gone.
-    Joining(ThreadId),
-    /// Everything is gone.
-    Gone,
+/// How long a submitter waits for room in a bounded queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    None,
+    Until(Instant),
+    Endless,
+}
+
+impl Patience {
+    pub(super) fn of(limit: Duration) -> Self {
+        Instant::now().checked_add(limit).map_or(Patience::Endless, Patience::Until)
+    }
 }
 
 impl Inner {
@@ -67,8 +71,7 @@ impl Inner {
             room: Condvar::new(),
             crew: Condvar::new(),
             bell,
-            ending: Mutex::new(Ending::Gone),
-            ended: Condvar::new(),
+            ending: Ending::default(),
             left: AtomicBool::new(false),
         });
         // The kernel ties what this thread starts to this thread, so all of it is started there.
@@ -76,11 +79,14 @@ impl Inner {
         let pool = inner.clone();
         let thread = thread::Builder::new()
             .name("cf-supervisor".into())
-            .spawn(move || supervisor::run(pool, &report))
+            .spawn(move || {
+                supervisor::run(pool.clone(), &report);
+                pool.ending.is_near();
+            })
             .map_err(|e| BuildError::system("no thread for the process pool's supervisor", e))?;
         match outcome.recv() {
             Ok(Ok(())) => {
-                *inner.ending.lock() = Ending::Alive(thread);
+                inner.ending.begin(thread);
                 Ok(inner)
             }
             Ok(Err(error)) => {
@@ -113,14 +119,14 @@ impl Inner {
     // ---- tasks in
 
     pub(super) fn submit(&self, task: Task) {
-        match refuse_priority(&task).and_then(|()| self.reserve(true)) {
+        match refuse_priority(&task).and_then(|()| self.reserve(Patience::Endless)) {
             Ok(()) => self.accept(task),
             Err(refusal) => task.fail(refusal.into()),
         }
     }
 
-    pub(super) fn try_submit(&self, task: Task) -> Result<(), (Task, Refusal)> {
-        match refuse_priority(&task).and_then(|()| self.reserve(false)) {
+    pub(super) fn try_submit(&self, task: Task, patience: Patience) -> Result<(), (Task, Refusal)> {
+        match refuse_priority(&task).and_then(|()| self.reserve(patience)) {
             Ok(()) => {
                 self.accept(task);
                 Ok(())
@@ -130,7 +136,7 @@ impl Inner {
     }
 
     /// Promises a place in a bounded queue, so that it is not held while the task is encoded.
-    fn reserve(&self, wait: bool) -> Result<(), Refusal> {
+    fn reserve(&self, patience: Patience) -> Result<(), Refusal> {
         let Some(bound) = self.settings.queue_bound else {
             return if self.closed.load(Ordering::Acquire) { self.lock().open() } else { Ok(()) };
         };
@@ -144,7 +150,7 @@ impl Inner {
         };
         let mut after = After::default();
         let mut outcome = try_reserve(&mut self.lock(), &mut after);
-        if wait && outcome == Err(Refusal::Full) {
+        if patience != Patience::None && outcome == Err(Refusal::Full) {
             worker::blocking(|| {
                 let mut state = self.lock();
                 loop {
@@ -152,7 +158,15 @@ impl Inner {
                     if outcome != Err(Refusal::Full) {
                         return;
                     }
-                    self.room.wait(&mut state);
+                    match patience {
+                        Patience::Until(end) if self.room.wait_until(&mut state, end).timed_out() => {
+                            outcome = try_reserve(&mut state, &mut after);
+                            return;
+                        }
+                        Patience::Until(_) => {}
+                        Patience::Endless => self.room.wait(&mut state),
+                        Patience::None => return,
+                    }
                 }
             });
         }
@@ -227,104 +241,6 @@ impl Inner {
                 }
             }
         })
-    }
-
-    // ---- the end
-
-    /// Takes no more tasks. Idempotent, and safe to call from several threads.
-    pub(super) fn shutdown(self: &Arc<Self>, how: Shutdown) {
-        self.closed.store(true, Ordering::Release);
-        let mut after = After::default();
-        let items = self.lock().close(how.cancel_futures, &mut after);
-        self.finish(after);
-        if how.cancel_futures {
-            self.resolve(items, |task| {
-                task.cancel();
-            });
-        }
-        if how.wait {
-            self.wait();
-        } else if !self.left.swap(true, Ordering::AcqRel) {
-            let pool = Arc::downgrade(self);
-            exit::wait_for(move || {
-                if let Some(pool) = pool.upgrade() {
-                    pool.wait();
-                }
-            });
-        }
-    }
-
-    /// Takes no more tasks, and fails those that have not started.
-    pub(super) fn break_down(&self, why: &str) {
-        self.closed.store(true, Ordering::Release);
-        let mut after = After::default();
-        let items = self.lock().break_down(why, &mut after);
-        self.finish(after);
-        self.resolve(items, |task| task.fail(Refusal::Broken(why.into()).into()));
-    }
-
-    /// The supervisor is gone before its time: nothing that is still in the pool can come to an end.
-    pub(super) fn abandon(&self) {
-        let items = self.lock().wreck();
-        let why: Box<str> = "its supervisor is gone".into();
-        self.resolve(items, |task| task.fail(Refusal::Broken(why.clone()).into()));
-    }
-
-    /// Resolves tasks that were taken out of the state.
-    pub(super) fn resolve(&self, items: Vec<Item>, how: impl Fn(Task)) {
-        for item in items {
-            how(item.task);
-        }
-        let mut after = After::default();
-        self.lock().resolved(&mut after);
-        self.finish(after);
-    }
-
-    /// Ends all workers by a signal, cancels what has not started, and takes no more tasks. Does not wait.
-    pub(super) fn force(self: &Arc<Self>, signal: Signal) {
-        let processes = {
-            let mut state = self.lock();
-            state.forced = Some(signal);
-            state.doom()
-        };
-        self.shutdown(Shutdown::NO_WAIT.cancel_futures());
-        for process in processes {
-            // The signal is one that exists, and the process our own: all that can happen is that it is gone.
-            let _ = pidfd::signal(&process.pidfd, signal);
-        }
-    }
-
-    /// Whether somebody has shut it down without waiting.
-    pub(super) fn is_left(&self) -> bool {
-        self.left.load(Ordering::Acquire)
-    }
-
-    /// Returns when everything is gone: tasks, callbacks, workers, fork server, supervisor.
-    fn wait(&self) {
-        worker::blocking(|| self.join());
-        wait_for_callbacks(self.id);
-    }
-
-    fn join(&self) {
-        let mut ending = self.ending.lock();
-        let supervisor = match &*ending {
-            Ending::Alive(thread) => thread.thread().id(),
-            Ending::Joining(supervisor) => *supervisor,
-            Ending::Gone => return,
-        };
-        if supervisor == thread::current().id() {
-            // A destructor of the user's has ended up here; the supervisor cannot wait for itself.
-            return;
-        }
-        if let Ending::Alive(thread) = std::mem::replace(&mut *ending, Ending::Joining(supervisor)) {
-            // Its panics are caught inside.
-            MutexGuard::unlocked(&mut ending, || drop(thread.join()));
-            *ending = Ending::Gone;
-            self.ended.notify_all();
-        }
-        while matches!(*ending, Ending::Joining(_)) {
-            self.ended.wait(&mut ending);
-        }
     }
 
     // ---- looking

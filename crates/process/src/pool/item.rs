@@ -89,6 +89,11 @@ impl Item {
         self.placement.as_ref().is_none_or(|placement| placement.try_revoke())
     }
 
+    /// Whether a worker has started it.
+    pub(super) fn has_started(&self) -> bool {
+        self.placement.as_ref().is_some_and(|placement| placement.started())
+    }
+
     /// Its worker is dead.
     pub(super) fn bury(&self) -> Remains {
         match self.placement.as_ref().map_or(Remains::Unstarted, |placement| placement.bury()) {

@@ -290,6 +290,11 @@ impl Member {
         items
     }
 
+    /// The tasks that it has.
+    pub(super) fn items(&self) -> impl Iterator<Item = &Item> {
+        self.flights.iter().filter_map(|flight| flight.item.as_ref())
+    }
+
     /// Takes out everything that has not started, for good.
     pub(super) fn revoke_all(&mut self) -> Vec<Item> {
         let items: Vec<Item> =

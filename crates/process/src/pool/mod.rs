@@ -11,11 +11,12 @@ mod supervisor;
 
 pub use self::builder::ProcessPoolBuilder;
 
-use self::inner::Inner;
-use concurrent_futures_core::{BuildError, Executor, Handle, OnDrop, Refusal, Shutdown, Stats, Task};
+use self::inner::{Inner, Patience};
+use concurrent_futures_core::{BuildError, Executor, Handle, OnDrop, Refusal, Shutdown, ShutdownTimeout, Stats, Task};
 use rustix::process::Signal;
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 /// Runs tasks in worker processes: an [`Executor`] whose tasks can crash, hang, leak or be killed without harm to this
 /// program or to each other.
@@ -35,8 +36,8 @@ use std::sync::{Arc, Weak};
 /// # Drop
 ///
 /// Dropping the pool waits until all its work is done and its workers have ended, unless the builder's
-/// [`on_drop`](ProcessPoolBuilder::on_drop) says otherwise. A pool that was shut down with [`Shutdown::NO_WAIT`], or whose
-/// workers were terminated or killed, is left to its end: nothing waits for that but the end of the program.
+/// [`on_drop`](ProcessPoolBuilder::on_drop) says otherwise. A pool that was shut down with [`Shutdown::NO_WAIT`], that has
+/// not ended within a [`shutdown_timeout`](Executor::shutdown_timeout), or whose workers were terminated or killed, is left to its end: nothing waits for that but the end of the program.
 ///
 /// # Examples
 ///
@@ -181,7 +182,11 @@ impl Executor for ProcessPoolExecutor {
     }
 
     fn try_submit_task(&self, task: Task) -> Result<(), (Task, Refusal)> {
-        self.inner.try_submit(task)
+        self.inner.try_submit(task, Patience::None)
+    }
+
+    fn submit_task_timeout(&self, task: Task, limit: Duration) -> Result<(), (Task, Refusal)> {
+        self.inner.try_submit(task, Patience::of(limit))
     }
 
     fn num_workers(&self) -> usize {
@@ -190,6 +195,10 @@ impl Executor for ProcessPoolExecutor {
 
     fn shutdown(&self, how: Shutdown) {
         self.inner.shutdown(how);
+    }
+
+    fn shutdown_timeout(&self, how: Shutdown, limit: Duration) -> Result<(), ShutdownTimeout> {
+        self.inner.shutdown_timeout(how.cancel_futures, limit)
     }
 
     fn handle(&self) -> Handle {
@@ -246,7 +255,14 @@ impl Executor for Distant {
 
     fn try_submit_task(&self, task: Task) -> Result<(), (Task, Refusal)> {
         match self.pool.upgrade() {
-            Some(pool) => pool.try_submit(task),
+            Some(pool) => pool.try_submit(task, Patience::None),
+            None => Err((task, Refusal::ShutDown)),
+        }
+    }
+
+    fn submit_task_timeout(&self, task: Task, limit: Duration) -> Result<(), (Task, Refusal)> {
+        match self.pool.upgrade() {
+            Some(pool) => pool.try_submit(task, Patience::of(limit)),
             None => Err((task, Refusal::ShutDown)),
         }
     }
@@ -259,6 +275,10 @@ impl Executor for Distant {
         if let Some(pool) = self.pool.upgrade() {
             pool.shutdown(how);
         }
+    }
+
+    fn shutdown_timeout(&self, how: Shutdown, limit: Duration) -> Result<(), ShutdownTimeout> {
+        self.pool.upgrade().map_or(Ok(()), |pool| pool.shutdown_timeout(how.cancel_futures, limit))
     }
 
     fn handle(&self) -> Handle {

@@ -14,7 +14,7 @@ use crate::handles::Parcel;
 use crate::launch::WorkerId;
 use crate::link::Outbound;
 use crate::wire::Ticket;
-use concurrent_futures_core::{Refusal, Stats, TaskError};
+use concurrent_futures_core::{Refusal, Stats, TaskError, UnfinishedTask};
 use rustix::process::Signal;
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -213,6 +213,17 @@ impl State {
         let waiting: usize = self.members.values().map(Member::waiting).sum();
         let idle = self.members.values().filter(|member| member.is_idle()).count();
         Stats::new(self.members.len(), idle, self.queue.len() + waiting, self.finished)
+    }
+
+    /// What is not done, in the order of submission.
+    pub(super) fn unfinished(&self) -> Vec<UnfinishedTask> {
+        let mut items: Vec<&Item> = self.queue.iter().chain(self.members.values().flat_map(Member::items)).collect();
+        items.sort_unstable_by_key(|item| item.number);
+        items.retain(|item| !item.task.is_done());
+        items
+            .into_iter()
+            .map(|item| UnfinishedTask::new(item.task.id(), item.task.name().map(Into::into), item.has_started()))
+            .collect()
     }
 
     // ---- steps
