@@ -235,7 +235,7 @@ impl Ref {
         place: Place,
     ) -> Result<(), TaskError> {
         // Whoever resolves takes it out of the list.
-        let remote = self.listeners.lock().remote();
+        let remote = self.remote();
         self.fail(why, true, place)?;
         if let Some(remote) = remote {
             remote.stop(stop, attempt);
@@ -245,7 +245,7 @@ impl Ref {
 
     /// The attempt that runs is over, and the executor is told to stop it; the task goes on.
     pub(crate) fn stop_attempt(&self, attempt: u32) {
-        let remote = self.listeners.lock().remote();
+        let remote = self.remote();
         if let Some(remote) = remote {
             remote.stop(Stop::Timeout, attempt);
         }
@@ -271,7 +271,7 @@ impl Ref {
                 return false;
             }
             // Without the lock: revoking may resolve this very cell (a derived future cancels its source).
-            let remote = self.listeners.lock().remote();
+            let remote = self.remote();
             let revoked = remote.as_ref().is_none_or(|remote| remote.try_revoke());
             // Under the lock, with which `set_remote` sends the task away: what was asked is still all there is to ask.
             let listeners = self.listeners.lock();
@@ -452,6 +452,10 @@ impl Ref {
         pending
     }
 
+    pub(crate) fn remote(&self) -> Option<Arc<dyn Remote>> {
+        self.listeners.lock().remote()
+    }
+
     pub(crate) fn clear_remote(&self) {
         let remote = self.listeners.lock().set_remote(None);
         drop(remote);
@@ -484,7 +488,7 @@ impl Ref {
         match phase(self.state()) {
             RUNNING => true,
             PENDING => {
-                let remote = self.listeners.lock().remote();
+                let remote = self.remote();
                 // The answer may arrive between the two looks.
                 remote.is_some_and(|remote| remote.started()) && phase(self.state()) == PENDING
             }

@@ -113,22 +113,46 @@ fn on_arrival<T: Send + 'static>(source: Future<T>, f: impl FnOnce(Result<T, Tas
     }));
 }
 
-/// The cell that a derived future waits for.
-struct Source(Ref);
+/// The cell that a derived future waits for. A chain of them may be long, so its other end is looked for step by step.
+pub struct Source(Ref);
+
+impl Source {
+    /// The end of the chain: what has not been derived, or whose source has its value.
+    fn end(&self) -> Ref {
+        let mut end = self.0.clone();
+        while let Some(remote) = end.remote()
+            && let Some(source) = remote.source()
+        {
+            end = source.0.clone();
+        }
+        end
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Source").field(&self.0.id()).finish()
+    }
+}
 
 impl Remote for Source {
     fn try_revoke(&self) -> bool {
-        self.0.cancel(Place::Here)
+        // What lies between is resolved with it, by the callbacks.
+        self.end().cancel(Place::Here)
     }
 
     fn started(&self) -> bool {
-        self.0.is_running()
+        self.end().is_running()
     }
 
     fn stop(&self, why: Stop, _attempt: u32) {
         // A derived future has no limit of its own.
         if why == Stop::Abort {
-            self.0.abort(Place::Here);
+            self.end().abort(Place::Here);
         }
+    }
+
+    fn source(&self) -> Option<&Source> {
+        Some(self)
     }
 }

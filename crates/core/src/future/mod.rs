@@ -4,6 +4,7 @@ mod chain;
 mod promise;
 mod shared;
 
+pub use chain::Source;
 pub use promise::{InvalidState, Promise};
 pub use shared::SharedFuture;
 

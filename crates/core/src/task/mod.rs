@@ -88,6 +88,11 @@ pub trait Remote: Send + Sync {
     fn stop(&self, why: Stop, attempt: u32) {
         let _ = (why, attempt);
     }
+    /// For derived futures only.
+    #[doc(hidden)]
+    fn source(&self) -> Option<&crate::future::Source> {
+        None
+    }
 }
 
 /// Makes a task and its future.

@@ -213,3 +213,26 @@ fn a_chain_has_as_many_links_as_a_program_writes() {
 fn a_chain_has_as_many_links_as_a_loop_makes() {
     assert_eq!(chain_of(100_000), 100_000);
 }
+
+#[test]
+fn a_long_chain_can_be_asked_cancelled_aborted_and_dropped() {
+    let chain = || {
+        let (promise, future) = Promise::pair();
+        (promise, (0..100_000).fold(future, |future, _| future.map(|x: u32| x + 1)))
+    };
+    let (promise, end) = chain();
+    assert!(!end.running());
+    promise.set_running_or_notify_cancel().unwrap();
+    assert!(end.running() && !end.cancel() && end.abort());
+    assert!(end.result().unwrap_err().is_aborted());
+
+    let (promise, end) = chain();
+    assert!(end.cancel() && end.cancelled());
+    assert!(!promise.set_running_or_notify_cancel().unwrap());
+    assert!(end.result().unwrap_err().is_cancelled());
+
+    let (promise, end) = chain();
+    drop(promise);
+    assert!(end.result().unwrap_err().is_abandoned());
+    drop(chain());
+}
