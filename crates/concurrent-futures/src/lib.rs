@@ -39,6 +39,7 @@
 //! | `thread` | yes | [`ThreadPoolExecutor`] |
 //! | `process` | yes | [`ProcessPoolExecutor`] (Linux) |
 //! | `boot` | yes | worker processes are recognised before `main` runs; without it, call [`init`] first in `main` |
+//! | `chaos` | no | `Chaos`: worker processes that are killed, stopped, late or cut off at random, to test programs that use pools |
 
 pub use concurrent_futures_core::*;
 
@@ -49,6 +50,8 @@ pub use concurrent_futures_thread::ThreadPoolExecutor;
 
 #[cfg(feature = "process")]
 pub use concurrent_futures_process as process;
+#[cfg(feature = "chaos")]
+pub use concurrent_futures_process::Chaos;
 #[cfg(feature = "process")]
 pub use concurrent_futures_process::{ProcessPoolExecutor, StartMethod, init, ipc_channel};
 

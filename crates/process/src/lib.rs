@@ -31,6 +31,8 @@ compile_error!(
 );
 
 mod boot;
+#[cfg(feature = "chaos")]
+mod chaos;
 mod handles;
 mod image;
 mod launch;
@@ -43,6 +45,8 @@ mod wire;
 mod worker;
 
 pub use boot::init;
+#[cfg(feature = "chaos")]
+pub use chaos::Chaos;
 /// The channels and the shared memory that tasks may have as arguments and results; re-exported so that versions agree.
 pub use ipc_channel;
 pub use launch::StartMethod;

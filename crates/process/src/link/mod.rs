@@ -112,4 +112,7 @@ pub(crate) trait WorkerEnd: fmt::Debug {
     fn send(&mut self, head: Up, body: &[u8]) -> io::Result<()>;
     /// Sends what is held back.
     fn flush(&mut self) -> io::Result<()>;
+    /// Sends bytes that are no whole frame, at once.
+    #[cfg(feature = "chaos")]
+    fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()>;
 }

@@ -238,6 +238,11 @@ impl WorkerEnd for SocketEnd {
     fn flush(&mut self) -> io::Result<()> {
         self.write(&[])
     }
+
+    #[cfg(feature = "chaos")]
+    fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write(bytes)
+    }
 }
 
 struct Socket<'a>(&'a OwnedFd);

@@ -38,6 +38,8 @@ pub struct ProcessPoolBuilder {
     on_drop: OnDrop,
     initializer: Option<Result<SetupCall, TaskError>>,
     preload: Option<Result<SetupCall, TaskError>>,
+    #[cfg(feature = "chaos")]
+    chaos: Option<crate::chaos::Chaos>,
 }
 
 impl ProcessPoolBuilder {
@@ -53,6 +55,8 @@ impl ProcessPoolBuilder {
             on_drop: OnDrop::default(),
             initializer: None,
             preload: None,
+            #[cfg(feature = "chaos")]
+            chaos: None,
         }
     }
 
@@ -156,6 +160,13 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// Makes trouble for the workers, to see whether the program that uses the pool bears it; see [`Chaos`](crate::Chaos).
+    #[cfg(feature = "chaos")]
+    pub fn chaos(mut self, chaos: crate::chaos::Chaos) -> Self {
+        self.chaos = Some(chaos);
+        self
+    }
+
     /// Makes the pool. The fork server is started now, workers when there is work.
     ///
     /// # Errors
@@ -188,6 +199,8 @@ impl ProcessPoolBuilder {
             prefix: self.prefix.unwrap_or_else(default_prefix),
             initializer: setup(self.initializer, "initializer")?,
             preload: setup(self.preload, "preload")?,
+            #[cfg(feature = "chaos")]
+            chaos: self.chaos.map(|chaos| chaos.check().map(|()| chaos)).transpose()?,
         };
         Ok(ProcessPoolExecutor { inner: Inner::start(settings)?, on_drop: self.on_drop })
     }

@@ -27,6 +27,8 @@ pub(super) struct Settings {
     pub(super) prefix: String,
     pub(super) initializer: Option<SetupCall>,
     pub(super) preload: Option<SetupCall>,
+    #[cfg(feature = "chaos")]
+    pub(super) chaos: Option<crate::chaos::Chaos>,
 }
 
 pub(super) struct Inner {

@@ -8,6 +8,8 @@ mod placement;
 mod setup;
 mod state;
 mod supervisor;
+#[cfg(feature = "chaos")]
+mod trouble;
 
 pub use self::builder::ProcessPoolBuilder;
 

@@ -48,6 +48,9 @@ struct Supervisor {
     wakes: HashMap<WorkerId, Wake>,
     starts: Starts,
     oom: OomCounters,
+    /// Ends with the supervisor.
+    #[cfg(feature = "chaos")]
+    _storm: Option<crate::chaos::Storm>,
     /// Used again for each worker.
     frames: Vec<Frame<Up>>,
 }
@@ -95,7 +98,11 @@ impl Supervisor {
         let launcher = Launcher::new(pool.settings.start_method, preload, boot::depth() + 1)?;
         poller.add(launcher.fd(), LAUNCHER, Interest::READ)?;
         let starts = Starts::default();
+        #[cfg(feature = "chaos")]
+        let storm = pool.storm()?;
         Ok(Supervisor {
+            #[cfg(feature = "chaos")]
+            _storm: storm,
             pool,
             poller,
             launcher,

@@ -120,10 +120,10 @@ impl<L: WorkerEnd> Server<L> {
             }
         }
         let len = self.output.len() as u64;
-        self.link.send(
-            Up::Result { ticket: task.ticket, failed, again: served.again, retire: false, handles, len },
-            &self.output,
-        )?;
+        let head = Up::Result { ticket: task.ticket, failed, again: served.again, retire: false, handles, len };
+        #[cfg(feature = "chaos")]
+        crate::chaos::befall(&mut self.link, head, &self.output)?;
+        self.link.send(head, &self.output)?;
         if self.output.capacity() > KEEP {
             self.output = Vec::new();
         }

@@ -122,7 +122,14 @@ impl Supervisor {
         let settings = &self.pool.settings;
         // A forked worker has the preload from the fork server.
         let preload = settings.preload.as_ref().filter(|_| born == Born::Spawned);
-        let steps = [(Step::Preload, preload), (Step::Initializer, settings.initializer.as_ref())];
+        #[cfg(feature = "chaos")]
+        let mishaps = self.pool.mishaps(id);
+        let steps = [
+            (Step::Preload, preload),
+            (Step::Initializer, settings.initializer.as_ref()),
+            #[cfg(feature = "chaos")]
+            (Step::Initializer, mishaps.as_ref()),
+        ];
         for (step, call) in steps {
             if let Some(SetupCall { call, input }) = call {
                 post.outbound.post(Down::Setup { step, call: *call, len: input.len() as u64 }, Some(input));
