@@ -36,6 +36,7 @@ mod chaos;
 mod handles;
 mod image;
 mod launch;
+mod limits;
 mod link;
 mod notes;
 mod pool;

@@ -2,6 +2,7 @@
 //!
 //! It travels as the body of a `NOTES` frame just before the `TASK` frame, and only for tasks that have any of it.
 
+use crate::limits::Limits;
 use crate::sys::clock;
 use concurrent_futures_core::Task;
 use serde::{Deserialize, Serialize};
@@ -21,15 +22,6 @@ pub(crate) struct Notes {
     pub limits: Limits,
     /// The offset of the task's `retry_if` in the image.
     pub judge: Option<u64>,
-}
-
-/// What a worker, or one task, may use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Limits {
-    /// Bytes of private writable memory.
-    pub memory: Option<u64>,
-    pub cpu_time: Option<Duration>,
-    pub open_files: Option<u64>,
 }
 
 impl Default for Notes {

@@ -28,7 +28,10 @@ const LAST_WORDS: usize = SLOTS;
 const FIRST_PEAK: usize = LAST_WORDS + 1;
 /// `1 << 63 | slot << 32 | seq` of the task that is asked to stop; zero: none was.
 const STOP: usize = FIRST_PEAK + 1;
-const WORDS: usize = STOP + 1;
+/// Bytes in use, and the limit, when an allocation had failed and the worker aborted; a limit of zero: it did not.
+const MEMORY_USED: usize = STOP + 1;
+const MEMORY_LIMIT: usize = MEMORY_USED + 1;
+const WORDS: usize = MEMORY_LIMIT + 1;
 /// Behind that, to the end of the page: the text of the last words.
 const TEXT_MAX: usize = SIZE - 8 * WORDS;
 const _: () = assert!(TEXT_MAX < u16::MAX as usize);
@@ -132,6 +135,18 @@ impl Page {
         (at_end > first && first != 0).then_some(at_end)
     }
 
+    /// Worker, in a signal handler: it aborts because it cannot have more memory.
+    pub(crate) fn leave_memory(&self, used: u64, limit: u64) {
+        self.0.words()[MEMORY_USED].store(used, Ordering::Release);
+        self.0.words()[MEMORY_LIMIT].store(limit, Ordering::Release);
+    }
+
+    /// Parent: what was in use, and the limit, when the worker aborted because it could not have more.
+    pub(crate) fn memory_left(&self) -> Option<(u64, u64)> {
+        let limit = self.0.words()[MEMORY_LIMIT].load(Ordering::Acquire);
+        (limit != 0).then(|| (self.0.words()[MEMORY_USED].load(Ordering::Acquire), limit))
+    }
+
     fn text(&self) -> &[AtomicU8] {
         self.0.bytes()
     }
@@ -226,6 +241,14 @@ mod tests {
         assert!(!worker.is_asked_to_stop(Ticket { slot: 0, seq: 0 }));
         parent.ask_to_stop(T);
         assert!(worker.is_asked_to_stop(T) && !worker.is_asked_to_stop(Ticket { seq: 10, ..T }));
+    }
+
+    #[test]
+    fn a_lack_of_memory_is_told() {
+        let (parent, worker) = both_sides();
+        assert_eq!(parent.memory_left(), None);
+        worker.leave_memory(5, 10);
+        assert_eq!(parent.memory_left(), Some((5, 10)));
     }
 
     #[test]

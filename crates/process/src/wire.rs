@@ -9,11 +9,13 @@
 //! [`Garbled`]. A head is copied out before it is looked at and holds no reference into memory that the other side may
 //! write, so the same code serves a data path through shared memory.
 
+use crate::limits::Rules;
 use crate::slots::SLOTS;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Changes with every change of a frame or of the slot page.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// The longest body that is believed. Nothing this long fits into memory; it keeps the arithmetic from overflowing.
 pub(crate) const MAX_BODY: u64 = 1 << 40;
@@ -57,6 +59,8 @@ pub(crate) enum Step {
     /// What the fork server would have done for it, had it been forked.
     Preload,
     Initializer,
+    /// Only in an answer: it could not keep to its [`Rules`]; the body is a text.
+    Limits,
 }
 
 /// What a [`Down::Task`] says about its task.
@@ -134,6 +138,7 @@ const END: u8 = 6;
 const NOTES: u8 = 7;
 
 const PRELOAD: u8 = 8;
+const LIMITS: u8 = 16;
 const WITH_HANDLES: u8 = 1;
 const WITH_CONTEXT: u8 = 2;
 const ANNOUNCE: u8 = 4;
@@ -272,48 +277,52 @@ impl Head<UP> for Up {
 
 impl Step {
     fn flag(self) -> u8 {
-        if self == Step::Preload { PRELOAD } else { 0 }
+        match self {
+            Step::Initializer => 0,
+            Step::Preload => PRELOAD,
+            Step::Limits => LIMITS,
+        }
     }
 
     fn of(flags: u8) -> Result<Self, Garbled> {
-        known(flags, PRELOAD)?;
-        Ok(if flags & PRELOAD != 0 { Step::Preload } else { Step::Initializer })
+        [Step::Initializer, Step::Preload, Step::Limits]
+            .into_iter()
+            .find(|step| step.flag() == flags)
+            .ok_or(Garbled::Flags(flags))
     }
 }
 
 /// The first and only message on the control socket, beside the data socket and the slot page.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Boot {
     /// How many pools of processes lie between this worker and the program that the user started.
     pub depth: u32,
     pub name: String,
+    pub rules: Rules,
 }
 
 impl Boot {
-    /// The longest encoding; longer names are cut.
-    pub(crate) const MAX: usize = 256;
-    const FIXED: usize = 8;
+    /// The longest encoding. The largest part of it is the list of CPUs, of which the kernel's interface knows 1024.
+    pub(crate) const MAX: usize = 4096;
+    /// Longer names are cut.
+    const NAME_MAX: usize = 248;
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(Self::FIXED + self.name.len());
-        out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&self.depth.to_le_bytes());
-        let end = self.name.floor_char_boundary(Self::MAX - Self::FIXED);
-        out.extend_from_slice(&self.name.as_bytes()[..end]);
-        out
+        let end = self.name.floor_char_boundary(Self::NAME_MAX);
+        let cut = Boot { name: self.name[..end].to_owned(), ..self.clone() };
+        // Nothing in it has an encoding that could fail.
+        postcard::to_extend(&cut, VERSION.to_le_bytes().to_vec()).expect("plain data can be encoded")
     }
 
     /// `Err` says in words what is wrong.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let word = |at: usize| bytes.get(at..at + 4).map(|b| u32::from_le_bytes(b.try_into().expect("four bytes")));
-        let (Some(version), Some(depth)) = (word(0), word(4)) else {
-            return Err(format!("a message of {} bytes where the pool's first message was expected", bytes.len()));
-        };
+        let wrong = || format!("a message of {} bytes where the pool's first message was expected", bytes.len());
+        let (version, rest) = bytes.split_first_chunk().ok_or_else(wrong)?;
+        let version = u32::from_le_bytes(*version);
         if version != VERSION {
             return Err(format!("the pool speaks version {version}, this worker version {VERSION}"));
         }
-        let name = String::from_utf8_lossy(&bytes[Self::FIXED..]).into_owned();
-        Ok(Boot { depth, name })
+        postcard::from_bytes(rest).map_err(|_| wrong())
     }
 }
 
@@ -381,7 +390,7 @@ mod tests {
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![Just(Step::Preload), Just(Step::Initializer)]
+        prop_oneof![Just(Step::Preload), Just(Step::Initializer), Just(Step::Limits)]
     }
 
     fn down() -> impl Strategy<Value = Down> {
@@ -452,8 +461,9 @@ mod tests {
         }
 
         #[test]
-        fn boot_comes_back(depth in any::<u32>(), name in ".{0,40}") {
-            let boot = Boot { depth, name };
+        fn boot_comes_back(depth in any::<u32>(), name in ".{0,40}", nice in any::<Option<i32>>()) {
+            let boot = Boot { depth, name, rules: Rules { nice, cpus: (0..1024).collect(), ..Rules::default() } };
+            prop_assert!(boot.encode().len() <= Boot::MAX);
             prop_assert_eq!(Boot::decode(&boot.encode()), Ok(boot));
         }
 
@@ -483,7 +493,7 @@ mod tests {
 
     #[test]
     fn a_long_name_is_cut_between_characters() {
-        let boot = Boot { depth: 1, name: "ä".repeat(300) };
+        let boot = Boot { depth: 1, name: "ä".repeat(300), rules: Rules::default() };
         let back = Boot::decode(&boot.encode()).unwrap();
         assert!(boot.encode().len() <= Boot::MAX);
         assert!(boot.name.starts_with(&back.name));
@@ -491,7 +501,7 @@ mod tests {
 
     #[test]
     fn another_version_is_refused() {
-        let mut bytes = Boot { depth: 0, name: "w".into() }.encode();
+        let mut bytes = Boot { depth: 0, name: "w".into(), rules: Rules::default() }.encode();
         bytes[0] = bytes[0].wrapping_add(1);
         assert!(Boot::decode(&bytes).unwrap_err().contains("version"));
     }

@@ -2,10 +2,12 @@
 
 use super::ProcessPoolExecutor;
 use super::inner::{Inner, Settings};
+use super::limits;
 use super::setup::SetupCall;
 use super::state::Limits;
 use crate::boot;
 use crate::launch::StartMethod;
+use crate::limits::Rules;
 use concurrent_futures_core::{BuildError, InitResult, OnDrop, Portable, TaskError};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +37,9 @@ pub struct ProcessPoolBuilder {
     queue_bound: Option<usize>,
     start_method: StartMethod,
     prefix: Option<String>,
+    pub(super) rules: Rules,
+    /// `cpu_affinity` was called, maybe with no CPU at all.
+    pub(super) pinned: bool,
     on_drop: OnDrop,
     initializer: Option<Result<SetupCall, TaskError>>,
     preload: Option<Result<SetupCall, TaskError>>,
@@ -52,6 +57,8 @@ impl ProcessPoolBuilder {
             queue_bound: None,
             start_method: StartMethod::default(),
             prefix: None,
+            rules: Rules::default(),
+            pinned: false,
             on_drop: OnDrop::default(),
             initializer: None,
             preload: None,
@@ -197,6 +204,7 @@ impl ProcessPoolBuilder {
             queue_bound: at_least_one(self.queue_bound, "queue_bound")?,
             start_method: self.start_method,
             prefix: self.prefix.unwrap_or_else(default_prefix),
+            rules: limits::check(self.rules, self.pinned)?,
             initializer: setup(self.initializer, "initializer")?,
             preload: setup(self.preload, "preload")?,
             #[cfg(feature = "chaos")]
@@ -220,6 +228,7 @@ impl fmt::Debug for ProcessPoolBuilder {
             .field("max_tasks_per_child", &self.max_tasks_per_child)
             .field("queue_bound", &self.queue_bound)
             .field("start_method", &self.start_method)
+            .field("rules", &self.rules)
             .field("on_drop", &self.on_drop)
             .finish_non_exhaustive()
     }

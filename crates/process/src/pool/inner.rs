@@ -4,12 +4,13 @@ mod ending;
 
 use self::ending::Ending;
 use super::item::Item;
+use super::limits;
 use super::setup::SetupCall;
 use super::state::{After, Limits, State};
 use super::supervisor;
 use crate::launch::StartMethod;
+use crate::limits::Rules;
 use crate::sys::bell::Bell;
-use concurrent_futures_core::task::refuse_priority;
 use concurrent_futures_core::{BuildError, PoolId, Refusal, Stats, Task, worker};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::fmt;
@@ -25,6 +26,8 @@ pub(super) struct Settings {
     pub(super) queue_bound: Option<usize>,
     pub(super) start_method: StartMethod,
     pub(super) prefix: String,
+    /// What its workers may use.
+    pub(super) rules: Rules,
     pub(super) initializer: Option<SetupCall>,
     pub(super) preload: Option<SetupCall>,
     #[cfg(feature = "chaos")]
@@ -121,14 +124,14 @@ impl Inner {
     // ---- tasks in
 
     pub(super) fn submit(&self, task: Task) {
-        match refuse_priority(&task).and_then(|()| self.reserve(Patience::Endless)) {
+        match limits::admit(&task).and_then(|()| self.reserve(Patience::Endless)) {
             Ok(()) => self.accept(task),
             Err(refusal) => task.fail(refusal.into()),
         }
     }
 
     pub(super) fn try_submit(&self, task: Task, patience: Patience) -> Result<(), (Task, Refusal)> {
-        match refuse_priority(&task).and_then(|()| self.reserve(patience)) {
+        match limits::admit(&task).and_then(|()| self.reserve(patience)) {
             Ok(()) => {
                 self.accept(task);
                 Ok(())

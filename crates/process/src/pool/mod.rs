@@ -3,6 +3,7 @@
 mod builder;
 mod inner;
 mod item;
+mod limits;
 mod member;
 mod placement;
 mod setup;

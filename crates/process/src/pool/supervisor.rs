@@ -223,8 +223,12 @@ impl Supervisor {
             self.open_lane(id);
         }
         if let Some((step, error)) = news.setup_failed {
-            let step = if step == Step::Preload { "preload" } else { "initializer" };
-            self.pool.break_down(&format!("its {step} {}", decode_error(&error).kind()));
+            let why = match step {
+                Step::Preload => format!("its preload {}", decode_error(&error).kind()),
+                Step::Initializer => format!("its initializer {}", decode_error(&error).kind()),
+                Step::Limits => format!("a worker cannot be as it is to be: {}", String::from_utf8_lossy(&error)),
+            };
+            self.pool.break_down(&why);
         }
         sense
     }

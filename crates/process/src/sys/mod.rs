@@ -2,6 +2,7 @@
 //!
 //! Everything here opens descriptors with close-on-exec and retries calls that a signal interrupted.
 
+pub(crate) mod abort;
 pub(crate) mod bell;
 pub(crate) mod blob;
 pub(crate) mod children;
@@ -13,6 +14,7 @@ pub(crate) mod oom;
 pub(crate) mod pidfd;
 pub(crate) mod poller;
 pub(crate) mod procfs;
+pub(crate) mod resources;
 pub(crate) mod shared_page;
 pub(crate) mod signals;
 pub(crate) mod socket;

@@ -30,6 +30,12 @@ pub(crate) fn is_child_of_self(pid: i32) -> bool {
     parent == Some(std::process::id())
 }
 
+/// A number of `/proc/self/statm`, in pages: 0 is the size, 1 what is resident, 5 data and stack.
+pub(crate) fn memory_pages(index: usize) -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/self/statm")?;
+    text.split_ascii_whitespace().nth(index).and_then(|field| field.parse().ok()).ok_or_else(invalid)
+}
+
 /// Where the arguments of this process lie in its memory: first byte and one past the last.
 pub(crate) fn argument_area() -> io::Result<(usize, usize)> {
     let stat = Stat::read("self")?;

@@ -1,6 +1,7 @@
 //! The worker's side of a pool. `README.md` beside this file has its life.
 
 mod last_words;
+mod limits;
 mod running;
 mod serving;
 mod watchdog;
@@ -8,11 +9,12 @@ mod watchdog;
 use crate::boot;
 use crate::handles::WorkerLane;
 use crate::launch::Born;
-use crate::link::SocketEnd;
+use crate::link::{SocketEnd, WorkerEnd};
 use crate::slots::Page;
 use crate::sys::message::{self, Received};
 use crate::sys::{stdio, title, wait};
-use crate::wire::Boot;
+use crate::wire::{Boot, Step, Up};
+use limits::Fences;
 use serving::{Leave, Server};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -47,7 +49,7 @@ fn is_end(kind: io::ErrorKind) -> bool {
     matches!(kind, BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
-/// `None`: the pool has gone before this worker began.
+/// `None`: the pool has gone before this worker began, or has been told why it cannot.
 fn begin(control: OwnedFd, born: Born) -> io::Result<Option<Server<SocketEnd>>> {
     let mut buffer = [0; Boot::MAX];
     let Some(Received { len, fds }) = message::receive(&control, &mut buffer)? else { return Ok(None) };
@@ -63,5 +65,15 @@ fn begin(control: OwnedFd, born: Born) -> io::Result<Option<Server<SocketEnd>>> 
     page.begin_with_peak(if born == Born::Forked { 1 } else { wait::own_peak().unwrap_or(0) });
     last_words::arrange(page.clone());
     let lane = WorkerLane::new(watchdog::start(control)?);
-    Ok(Some(Server::new(SocketEnd::new(data), page, lane)))
+    // After the watchdog, which is to be as quick as ever.
+    let fences = Fences::of_worker(&boot.rules, &page);
+    let mut link = SocketEnd::new(data);
+    match fences {
+        Ok(fences) => Ok(Some(Server::new(link, page, lane, fences, boot.rules.max_memory))),
+        Err(words) => {
+            link.send(Up::SetupFailed { step: Step::Limits, len: words.len() as u64 }, words.as_bytes())?;
+            link.flush()?;
+            Ok(None)
+        }
+    }
 }

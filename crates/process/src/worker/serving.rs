@@ -1,13 +1,14 @@
 //! The worker's loop: take a frame, do it, answer.
 
 use super::last_words;
+use super::limits::Fences;
 use super::running::Running;
 use crate::handles::{Parcel, WorkerLane};
 use crate::image;
 use crate::link::WorkerEnd;
 use crate::notes::Notes;
 use crate::slots::Page;
-use crate::sys::stdio;
+use crate::sys::{abort, resources, stdio};
 use crate::wire::{Down, Offsets, Step, TaskHead, Ticket, Up};
 use concurrent_futures_core::task::{
     Entry, Served, Status, StoredContext, WorkerEnv, encode_error, serve, with_running,
@@ -34,6 +35,9 @@ pub(super) struct Server<L> {
     link: L,
     page: Arc<Page>,
     contexts: HashMap<u64, StoredContext>,
+    fences: Fences,
+    /// It leaves after a task that leaves more than this resident.
+    max_memory: Option<u64>,
     /// On the task that comes next.
     notes: Option<Notes>,
     lane: WorkerLane,
@@ -42,8 +46,9 @@ pub(super) struct Server<L> {
 }
 
 impl<L: WorkerEnd> Server<L> {
-    pub(super) fn new(link: L, page: Arc<Page>, lane: WorkerLane) -> Self {
-        Server { link, page, contexts: HashMap::new(), notes: None, lane, output: Vec::new() }
+    pub(super) fn new(link: L, page: Arc<Page>, lane: WorkerLane, fences: Fences, max_memory: Option<u64>) -> Self {
+        let contexts = HashMap::new();
+        Server { link, page, contexts, fences, max_memory, notes: None, lane, output: Vec::new() }
     }
 
     /// Works until the pool says that it is enough.
@@ -67,7 +72,12 @@ impl<L: WorkerEnd> Server<L> {
                 Down::Notes { .. } => {
                     self.notes = Some(Notes::decode(&body)?);
                 }
-                Down::Task(task) => self.task(task, body)?,
+                Down::Task(task) => {
+                    if self.task(task, body)? {
+                        self.link.flush()?;
+                        return Ok(Leave::Told);
+                    }
+                }
                 Down::End => {
                     self.link.flush()?;
                     return Ok(Leave::Told);
@@ -88,12 +98,14 @@ impl<L: WorkerEnd> Server<L> {
         Ok(false)
     }
 
-    fn task(&mut self, task: TaskHead, input: Vec<u8>) -> io::Result<()> {
+    /// `true`: the worker is to leave, and the pool knows.
+    fn task(&mut self, task: TaskHead, input: Vec<u8>) -> io::Result<bool> {
         // Also those of a revoked task, and what is in the lane for it.
         let notes = self.notes.take().unwrap_or_default();
         let handles = if task.handles { Arrived::of(self.receive_handles(task.ticket)) } else { Arrived::None };
         if !self.page.start(task.ticket) {
-            return self.link.send(Up::Revoked(task.ticket), &[]);
+            self.link.send(Up::Revoked(task.ticket), &[])?;
+            return Ok(false);
         }
         if task.announce {
             self.link.send(Up::Started(task.ticket), &[])?;
@@ -102,8 +114,11 @@ impl<L: WorkerEnd> Server<L> {
         self.link.flush()?;
         last_words::of(task.ticket);
         let page = self.page.clone();
+        self.fences.set(&notes.limits)?;
+        abort::forget_errors();
         let running = Running::new(&notes, &page, task.ticket);
         let served = with_running(&running, || self.call(task.call, task.context, notes.judge, handles, &input))?;
+        self.fences.put_back(&notes.limits)?;
         drop(input);
         let mut failed = served.status == Status::Error;
         let mut handles = false;
@@ -119,15 +134,16 @@ impl<L: WorkerEnd> Server<L> {
                 }
             }
         }
+        let retire = self.max_memory.is_some_and(|max| resources::resident_size().is_ok_and(|size| size > max));
         let len = self.output.len() as u64;
-        let head = Up::Result { ticket: task.ticket, failed, again: served.again, retire: false, handles, len };
+        let head = Up::Result { ticket: task.ticket, failed, again: served.again, retire, handles, len };
         #[cfg(feature = "chaos")]
         crate::chaos::befall(&mut self.link, head, &self.output)?;
         self.link.send(head, &self.output)?;
         if self.output.capacity() > KEEP {
             self.output = Vec::new();
         }
-        Ok(())
+        Ok(retire)
     }
 
     fn receive_handles(&mut self, ticket: Ticket) -> io::Result<Parcel> {

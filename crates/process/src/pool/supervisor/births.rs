@@ -89,7 +89,7 @@ impl Supervisor {
         let page = Arc::new(Page::create()?);
         let wiring = Wiring { poller: self.poller.clone(), token: Token::Link(id).encode() };
         let Pair { outbound, inbound, worker: data } = link::pair(wiring)?;
-        let boot = Boot { depth: boot::depth() + 1, name: name.clone() };
+        let boot = Boot { depth: boot::depth() + 1, name: name.clone(), rules: self.pool.settings.rules.clone() };
         // What is sent later must not wait for a worker that does not read.
         socket::set_nonblocking(&control, true)?;
         message::send(&control, &boot.encode(), &[data.as_fd(), page.fd()])?;

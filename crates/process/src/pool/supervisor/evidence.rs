@@ -4,7 +4,7 @@ use super::Supervisor;
 use super::deaths::Wake;
 use crate::launch::{Exit, ExitReport};
 use crate::sys::oom::Evidence;
-use concurrent_futures_core::{Death, Ending, OomEvidence};
+use concurrent_futures_core::{Death, Ending, KilledBy, OomEvidence, Task};
 
 impl Supervisor {
     /// Everything that the kernel and the worker itself have left.
@@ -27,6 +27,24 @@ impl Supervisor {
                 Evidence::Cgroup => OomEvidence::Cgroup,
                 Evidence::System => OomEvidence::System,
             });
+        }
+        match ending {
+            Ending::Signal { number: libc::SIGABRT, .. } => {
+                if let Some((used, limit)) = wake.page.memory_left() {
+                    let words =
+                        format!("it could not have more memory: its limit is {limit} bytes, and {used} were in use");
+                    death = death.caused_by(KilledBy::Memory).with_last_words(words);
+                }
+            }
+            // Somebody may send the signal by hand; then it is that of the limit all the same.
+            Ending::Signal { number: libc::SIGXCPU, .. } => {
+                let limited = |task: &Task| task.limits().cpu_time.is_some();
+                let of_worker = self.pool.settings.rules.limits.cpu_time.is_some();
+                if of_worker || wake.lost.iter().any(|(_, item)| limited(&item.task)) {
+                    death = death.caused_by(KilledBy::CpuTime);
+                }
+            }
+            _ => {}
         }
         death
     }
