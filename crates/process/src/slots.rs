@@ -113,7 +113,6 @@ impl Page {
     }
 
     /// Parent: asks the task to return, if it runs. Of several asks the last one holds: a worker runs one task at a time.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the ladder that stops tasks is not here yet"))]
     pub(crate) fn ask_to_stop(&self, ticket: Ticket) {
         self.0.words()[STOP].store(stop_value(ticket), Ordering::Release);
     }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use concurrent_futures_core::{CodecStep, Executor, ExecutorExt, Refusal, Shutdown};
+use concurrent_futures_core::{CodecStep, Executor, ExecutorExt, Grace, Refusal, Shutdown};
 use concurrent_futures_process::ProcessPoolExecutor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::HashSet;
@@ -219,11 +219,12 @@ fn no_task_waits_behind_a_long_one_while_a_worker_is_idle() {
 }
 
 #[test]
-fn a_timeout_fails_the_future_and_costs_nothing_else() {
+fn a_timeout_with_patience_fails_the_future_and_costs_nothing_else() {
     let pool = pool(1);
     let place = Place::new();
     let mut gate = place.gate("gate");
-    let late = pool.task(wait_at, gate.path()).timeout(Duration::from_millis(50)).submit();
+    let late =
+        pool.task(wait_at, gate.path()).timeout(Duration::from_millis(50)).grace(Grace::new().ask(LIMIT)).submit();
     let next = pool.task(square, 5).timeout(LIMIT).submit();
     let error = outcome(late).unwrap_err();
     assert_eq!(error.timeout(), Some(Duration::from_millis(50)));

@@ -1,16 +1,18 @@
-//! A task's own limit. It fails the future; what the task does is not stopped.
+//! A task's own limit. It fails the future at once; a task that is given time to return goes on until it does.
 
 use crate::tasks::{hold, occupy, square};
-use concurrent_futures::{Executor, ExecutorExt, Shutdown};
+use concurrent_futures::{Executor, ExecutorExt, Grace, Shutdown};
 use concurrent_futures_conformance::{Kind, Soon, Stage, tests};
 use std::time::{Duration, Instant};
 
 const SHORT: Duration = Duration::from_millis(10);
 const LONG: Duration = Duration::from_secs(3600);
+/// The task is asked to return, and nothing more happens to it.
+const PATIENT: Grace = Grace::new().ask(LONG);
 
 fn that_is_reached_fails_the_future_while_the_task_goes_on(kind: Kind) {
     let (ex, stage) = (kind.pool(1), Stage::new());
-    let future = ex.task(hold, (stage.ticket(), 1)).name("slow").timeout(SHORT).submit();
+    let future = ex.task(hold, (stage.ticket(), 1)).name("slow").timeout(SHORT).grace(PATIENT).submit();
     let arrival = stage.next();
     let error = future.soon().unwrap_err();
     assert!(error.is_timeout(), "{error}");
@@ -36,7 +38,7 @@ fn does_not_run_while_the_task_waits(kind: Kind) {
 
 fn is_waited_out_by_the_shutdown(kind: Kind) {
     let (ex, stage) = (kind.pool(1), Stage::new());
-    let future = ex.task(hold, (stage.ticket(), 1)).timeout(SHORT).submit();
+    let future = ex.task(hold, (stage.ticket(), 1)).timeout(SHORT).grace(PATIENT).submit();
     let arrival = stage.next();
     assert!(future.soon().unwrap_err().is_timeout());
     std::thread::scope(|scope| {

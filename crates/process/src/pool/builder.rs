@@ -35,6 +35,7 @@ pub struct ProcessPoolBuilder {
     idle_timeout: Option<Duration>,
     max_tasks_per_child: Option<usize>,
     queue_bound: Option<usize>,
+    max_deaths_per_task: Option<u32>,
     start_method: StartMethod,
     prefix: Option<String>,
     pub(super) rules: Rules,
@@ -55,6 +56,7 @@ impl ProcessPoolBuilder {
             idle_timeout: None,
             max_tasks_per_child: None,
             queue_bound: None,
+            max_deaths_per_task: None,
             start_method: StartMethod::default(),
             prefix: None,
             rules: Rules::default(),
@@ -161,6 +163,24 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// A task of which so many workers have died is given up, however many retries it has left; its error says
+    /// [how many](concurrent_futures_core::Death::deaths). Workers that the pool has ended itself (for a timeout, say) do not
+    /// count. Without this, only the task's own retries count.
+    ///
+    /// ```
+    /// use concurrent_futures_core::ExecutorExt;
+    /// use concurrent_futures_process::ProcessPoolExecutor;
+    ///
+    /// let pool = ProcessPoolExecutor::builder().max_workers(1).max_deaths_per_task(2).build()?;
+    /// let poison = pool.task(|()| std::process::abort(), ()).retries(100).submit::<()>();
+    /// assert_eq!(poison.result().unwrap_err().death().unwrap().deaths(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_deaths_per_task(mut self, n: u32) -> Self {
+        self.max_deaths_per_task = Some(n);
+        self
+    }
+
     /// What dropping the pool does.
     pub fn on_drop(mut self, what: OnDrop) -> Self {
         self.on_drop = what;
@@ -200,6 +220,10 @@ impl ProcessPoolBuilder {
                 min_workers: self.min_workers,
                 idle_timeout: self.idle_timeout,
                 tasks: at_least_one(self.max_tasks_per_child, "max_tasks_per_child")?,
+            },
+            deaths_per_task: match self.max_deaths_per_task {
+                Some(0) => return Err(BuildError::invalid("max_deaths_per_task must be at least 1")),
+                other => other,
             },
             queue_bound: at_least_one(self.queue_bound, "queue_bound")?,
             start_method: self.start_method,

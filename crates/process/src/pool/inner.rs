@@ -7,6 +7,7 @@ use super::item::Item;
 use super::limits;
 use super::setup::SetupCall;
 use super::state::{After, Limits, State};
+use super::stops::Stops;
 use super::supervisor;
 use crate::launch::StartMethod;
 use crate::limits::Rules;
@@ -24,6 +25,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Settings {
     pub(super) limits: Limits,
     pub(super) queue_bound: Option<usize>,
+    /// So many workers may die of one task.
+    pub(super) deaths_per_task: Option<u32>,
     pub(super) start_method: StartMethod,
     pub(super) prefix: String,
     /// What its workers may use.
@@ -44,7 +47,8 @@ pub(super) struct Inner {
     room: Condvar,
     /// A worker has come up, or will not; looked at by those who warm the pool up.
     crew: Condvar,
-    pub(super) bell: Bell,
+    pub(super) bell: Arc<Bell>,
+    pub(super) stops: Arc<Stops>,
     ending: Ending,
     /// Somebody has shut it down without waiting: only the end of the process waits for it.
     left: AtomicBool,
@@ -68,6 +72,7 @@ impl Inner {
     /// Starts the supervisor, which starts what starts workers.
     pub(super) fn start(settings: Settings) -> Result<Arc<Inner>, BuildError> {
         let bell = Bell::new().map_err(|e| BuildError::system("no eventfd for the process pool", e))?;
+        let bell = Arc::new(bell);
         let inner = Arc::new(Inner {
             id: PoolId::next(),
             state: Mutex::new(State::new(settings.limits)),
@@ -75,6 +80,7 @@ impl Inner {
             closed: AtomicBool::new(false),
             room: Condvar::new(),
             crew: Condvar::new(),
+            stops: Arc::new(Stops::new(bell.clone())),
             bell,
             ending: Ending::default(),
             left: AtomicBool::new(false),

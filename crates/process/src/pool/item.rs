@@ -1,10 +1,10 @@
 //! A task in the pool, as bytes.
 
 use super::placement::{Placement, Remains};
+use super::stops::Seat;
 use crate::handles::{Parcel, forget_parked};
 use crate::image;
 use crate::link::Bytes;
-use crate::slots::Page;
 use crate::wire::{Offsets, Ticket};
 use concurrent_futures_core::task::{Call, Context, Entry, Remote};
 use concurrent_futures_core::{CodecError, CodecStep, Refusal, Task, TaskError, TaskErrorKind};
@@ -24,6 +24,10 @@ pub(super) struct Item {
     pub(super) handles: Handles,
     /// Its place in the order of submission.
     pub(super) number: u64,
+    /// Which attempt it was sent for the last time.
+    pub(super) attempt: u32,
+    /// The workers that have died of it.
+    pub(super) deaths: u32,
     /// Made when the task is sent for the first time.
     placement: Option<Arc<Placement>>,
 }
@@ -53,9 +57,18 @@ impl Item {
             Ok((offsets(entry)?, Bytes::from(input), context, judge, handles))
         });
         match prepared {
-            Ok((call, input, context, judge, handles)) => {
-                Some(Item { task, call, input, context, judge, handles, number: 0, placement: None })
-            }
+            Ok((call, input, context, judge, handles)) => Some(Item {
+                task,
+                call,
+                input,
+                context,
+                judge,
+                handles,
+                number: 0,
+                attempt: 0,
+                deaths: 0,
+                placement: None,
+            }),
             Err(error) => {
                 task.fail(error);
                 None
@@ -69,14 +82,29 @@ impl Item {
     }
 
     /// Offers the task in a slot. `false`: it is resolved, or core is about to resolve it; it must not be sent.
-    pub(super) fn place(&mut self, page: &Arc<Page>, ticket: Ticket) -> bool {
+    pub(super) fn place(&mut self, seat: &Arc<Seat>, ticket: Ticket) -> bool {
+        if self.task.has_policy() {
+            self.attempt = self.task.attempts() + 1;
+        }
         if let Some(placement) = &self.placement {
-            return !self.task.is_done() && placement.send(page, ticket);
+            return !self.task.is_done() && placement.send(seat, ticket);
         }
         let placement = Arc::new(Placement::new());
-        placement.send(page, ticket);
+        placement.send(seat, ticket);
         self.placement = Some(placement.clone());
         self.task.set_remote(placement)
+    }
+
+    /// Whether an attempt that has begun may be followed by another one.
+    pub(super) fn can_be_sent_again(&self) -> bool {
+        !matches!(self.handles, Handles::Sent)
+    }
+
+    /// The attempt is over, and another one follows.
+    pub(super) fn pause(&self) {
+        if let Some(placement) = &self.placement {
+            placement.pause();
+        }
     }
 
     /// To send it elsewhere. `false`: it has started or was cancelled.
@@ -87,6 +115,11 @@ impl Item {
     /// For good. `false`: it has started.
     pub(super) fn revoke(&self) -> bool {
         self.placement.as_ref().is_none_or(|placement| placement.try_revoke())
+    }
+
+    /// Nobody wants it any more.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.task.is_done() || self.placement.as_ref().is_some_and(|placement| placement.is_revoked())
     }
 
     /// Whether a worker has started it.

@@ -1,14 +1,15 @@
 //! One worker, as the pool's state knows it.
 
 use super::item::{Handles, Item, handles_error};
+use super::stops::{Seat, Stops};
 use crate::handles::{Parcel, ParentLane};
 use crate::launch::WorkerId;
 use crate::link::{Bytes, Outbound};
 use crate::notes::Notes;
 use crate::slots::{Page, SLOTS};
 use crate::wire::{Down, TaskHead, Ticket};
-use concurrent_futures_core::task::Context;
-use concurrent_futures_core::{CodecStep, TaskError};
+use concurrent_futures_core::task::{Context, Grace};
+use concurrent_futures_core::{CodecStep, KilledBy, TaskError};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -43,14 +44,16 @@ pub(super) struct Member {
     /// It has been ready for tasks.
     pub(super) was_ready: bool,
     pub(super) process: Option<Process>,
-    /// We ended it, or are about to.
-    pub(super) by_pool: bool,
+    /// What of ours ended it, or is about to.
+    pub(super) killed_by: KilledBy,
     /// It has been told to leave.
     pub(super) dismissed: bool,
     /// Since when it has had nothing to do, where that matters.
     pub(super) idle_since: Option<Instant>,
     pub(super) outbound: Arc<dyn Outbound>,
-    pub(super) page: Arc<Page>,
+    pub(super) seat: Arc<Seat>,
+    /// The task that it runs is to end; until then it gets no other.
+    pub(super) stopping: Option<Ticket>,
     /// For channel handles, which cannot be bytes.
     lane: ParentLane,
     /// What was sent and not answered, in the order of sending, which is the order of the answers.
@@ -87,7 +90,7 @@ struct Flight {
 pub(super) enum Unsent {
     /// It has been resolved meanwhile, or core is at it.
     Resolved(Item),
-    Failed(Item, TaskError),
+    Failed(Box<Item>, TaskError),
 }
 
 /// An answer that does not fit what was sent.
@@ -95,17 +98,18 @@ pub(super) enum Unsent {
 pub(super) struct Misfit;
 
 impl Member {
-    pub(super) fn new(id: WorkerId, outbound: Arc<dyn Outbound>, page: Arc<Page>) -> Self {
+    pub(super) fn new(id: WorkerId, outbound: Arc<dyn Outbound>, page: Arc<Page>, stops: Arc<Stops>) -> Self {
         Member {
             id,
             stage: Stage::Starting,
             was_ready: false,
             process: None,
-            by_pool: false,
+            killed_by: KilledBy::Nobody,
             dismissed: false,
             idle_since: None,
             outbound,
-            page,
+            seat: Arc::new(Seat { worker: id, page, stops }),
+            stopping: None,
             lane: ParentLane::default(),
             flights: VecDeque::new(),
             live: 0,
@@ -114,6 +118,13 @@ impl Member {
             served: 0,
             window: WINDOW_MIN,
             contexts: VecDeque::new(),
+        }
+    }
+
+    /// We are about to end it, for this reason unless there was one before.
+    pub(super) fn blame(&mut self, why: KilledBy) {
+        if self.killed_by == KilledBy::Nobody {
+            self.killed_by = why;
         }
     }
 
@@ -134,6 +145,7 @@ impl Member {
     pub(super) fn has_room_for(&self, item: &Item, share: usize, limit: Option<usize>) -> bool {
         if self.stage != Stage::Ready
             || self.flights.len() == SLOTS
+            || self.stopping.is_some()
             || limit.is_some_and(|n| self.served + self.live >= n)
         {
             return false;
@@ -144,14 +156,14 @@ impl Member {
 
     #[cfg(test)]
     pub(super) fn has_room_for_another(&self) -> bool {
-        self.stage == Stage::Ready && self.flights.len() < SLOTS
+        self.stage == Stage::Ready && self.flights.len() < SLOTS && self.stopping.is_none()
     }
 
     /// Sends a task.
     pub(super) fn send(&mut self, mut item: Item) -> Result<(), Unsent> {
         debug_assert!(self.flights.len() < SLOTS);
         let ticket = Ticket { slot: (self.sent % SLOTS as u64) as u16, seq: (self.sent / SLOTS as u64) as u32 };
-        if !item.place(&self.page, ticket) {
+        if !item.place(&self.seat, ticket) {
             return Err(Unsent::Resolved(item));
         }
         let handles = match std::mem::replace(&mut item.handles, Handles::Sent) {
@@ -163,7 +175,11 @@ impl Member {
                 if let Err(error) = self.lane.send(ticket, parcel) {
                     let error = handles_error(CodecStep::EncodeArgument, &error);
                     // The worker has not heard of it: if it is not taken back, it has been revoked.
-                    return Err(if item.take_back() { Unsent::Failed(item, error) } else { Unsent::Resolved(item) });
+                    return Err(if item.take_back() {
+                        Unsent::Failed(Box::new(item), error)
+                    } else {
+                        Unsent::Resolved(item)
+                    });
                 }
                 true
             }
@@ -180,7 +196,7 @@ impl Member {
             call: item.call,
             context: item.context.as_ref().map(|context| context.id),
             handles,
-            announce: item.task.timeout().is_some(),
+            announce: item.task.has_policy(),
             len: item.input.len() as u64,
         };
         if let Some(notes) = Notes::on(&item.task, item.judge) {
@@ -246,6 +262,7 @@ impl Member {
             return Err(Misfit);
         }
         let item = self.flights.pop_front().and_then(|flight| flight.item);
+        self.stopping.take_if(|stopping| *stopping == ticket);
         if let Some(item) = &item {
             self.live -= 1;
             self.bytes -= item.input.len();
@@ -288,6 +305,20 @@ impl Member {
             self.window = (self.window / 2).max(WINDOW_MIN);
         }
         items
+    }
+
+    /// The task that `ticket` names is to end. `None`: it is not here, or another attempt is meant. `Err`: it had not started
+    /// and never will.
+    pub(super) fn stop(&mut self, ticket: Ticket, attempt: u32) -> Option<Result<Grace, Item>> {
+        let flight = self.flights.iter_mut().find(|flight| flight.ticket == ticket)?;
+        let item = flight.item.as_ref().filter(|item| item.attempt == attempt || item.task.is_done())?;
+        if !item.revoke() {
+            self.stopping = Some(ticket);
+            return Some(Ok(item.task.grace()));
+        }
+        let item = flight.item.take()?;
+        self.removed(std::slice::from_ref(&item));
+        Some(Err(item))
     }
 
     /// The tasks that it has.

@@ -8,6 +8,7 @@ mod member;
 mod placement;
 mod setup;
 mod state;
+mod stops;
 mod supervisor;
 #[cfg(feature = "chaos")]
 mod trouble;
@@ -34,7 +35,13 @@ use std::time::Duration;
 /// `cancel` is exact: a task for which it returns `true` has not started and never will. `running` is true only for a task
 /// that a worker has started.
 ///
-/// Tasks have no priorities here; a task that asks for one is refused. A timeout fails the future; the task itself goes on.
+/// A task that has run out of time, or is [aborted](concurrent_futures_core::Future::abort), resolves at once; behind it, it is
+/// asked to return ([`should_stop`](concurrent_futures_core::task::Current::should_stop)), then its worker gets SIGTERM, then
+/// SIGKILL, with the pauses of the task's [`Grace`](concurrent_futures_core::Grace). The worker is replaced, what waited behind
+/// the task goes to others, and no other worker is touched. A worker whose task returns in time lives on. A task whose
+/// argument has channel handles in it is never attempted again, whatever its `retries`: they are gone with the first attempt.
+///
+/// Tasks have no priorities here; a task that asks for one is refused.
 ///
 /// # Drop
 ///

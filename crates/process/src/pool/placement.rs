@@ -1,8 +1,9 @@
 //! Where a task is, for those who want to cancel it or ask whether it runs.
 
-use crate::slots::{Fate, Page};
+use super::stops::Seat;
+use crate::slots::Fate;
 use crate::wire::Ticket;
-use concurrent_futures_core::task::Remote;
+use concurrent_futures_core::task::{Remote, Stop};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -18,7 +19,9 @@ pub(super) struct Placement(Mutex<Place>);
 enum Place {
     /// In the pool's queue, or on its way from one worker to another.
     Here,
-    At(Arc<Page>, Ticket),
+    At(Arc<Seat>, Ticket),
+    /// Between two attempts. The supervisor of the seat sends it again later.
+    Paused(Arc<Seat>),
     /// Core has taken it back and resolves it.
     Revoked,
 }
@@ -40,27 +43,40 @@ impl Placement {
     }
 
     /// Offers the task in a slot. `false`: it has been revoked and must not be sent.
-    pub(super) fn send(&self, page: &Arc<Page>, ticket: Ticket) -> bool {
+    pub(super) fn send(&self, seat: &Arc<Seat>, ticket: Ticket) -> bool {
         let mut place = self.0.lock();
         match *place {
             Place::Revoked => false,
-            Place::Here | Place::At(..) => {
-                page.offer(ticket);
-                *place = Place::At(page.clone(), ticket);
+            Place::Here | Place::At(..) | Place::Paused(_) => {
+                seat.page.offer(ticket);
+                *place = Place::At(seat.clone(), ticket);
                 true
             }
+        }
+    }
+
+    /// The attempt is over, and another one follows.
+    pub(super) fn pause(&self) {
+        let mut place = self.0.lock();
+        if let Place::At(seat, _) = &*place {
+            *place = Place::Paused(seat.clone());
         }
     }
 
     /// The pool takes the task back to send it elsewhere. `false`: it has started, or core has revoked it.
     pub(super) fn take_back(&self) -> bool {
         let mut place = self.0.lock();
-        let Place::At(page, ticket) = &*place else { return false };
-        let taken = page.revoke(*ticket);
+        let Place::At(seat, ticket) = &*place else { return false };
+        let taken = seat.page.revoke(*ticket);
         if taken {
             *place = Place::Here;
         }
         taken
+    }
+
+    /// Whether core has taken it back.
+    pub(super) fn is_revoked(&self) -> bool {
+        matches!(*self.0.lock(), Place::Revoked)
     }
 
     /// The worker is dead.
@@ -68,8 +84,8 @@ impl Placement {
         let mut place = self.0.lock();
         match &*place {
             Place::Revoked => Remains::Revoked,
-            Place::At(page, ticket) if page.judge(*ticket) == Fate::Started => Remains::Lost,
-            Place::At(..) | Place::Here => {
+            Place::At(seat, ticket) if seat.page.judge(*ticket) == Fate::Started => Remains::Lost,
+            Place::At(..) | Place::Here | Place::Paused(_) => {
                 *place = Place::Here;
                 Remains::Unstarted
             }
@@ -82,7 +98,12 @@ impl Remote for Placement {
         let mut place = self.0.lock();
         let revoked = match &*place {
             Place::Here | Place::Revoked => true,
-            Place::At(page, ticket) => page.revoke(*ticket),
+            Place::Paused(seat) => {
+                // Nobody waits for the end of the pause any more.
+                seat.ring();
+                true
+            }
+            Place::At(seat, ticket) => seat.page.revoke(*ticket),
         };
         if revoked {
             *place = Place::Revoked;
@@ -91,28 +112,41 @@ impl Remote for Placement {
     }
 
     fn started(&self) -> bool {
-        matches!(&*self.0.lock(), Place::At(page, ticket) if page.has_started(*ticket))
+        matches!(&*self.0.lock(), Place::At(seat, ticket) if seat.page.has_started(*ticket))
+    }
+
+    fn stop(&self, why: Stop, attempt: u32) {
+        // Whether that is (still) the attempt that is meant, is looked at under the pool's lock.
+        if let Place::At(seat, ticket) = &*self.0.lock() {
+            seat.stop(*ticket, attempt, why);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::launch::WorkerId;
+    use crate::pool::stops::{StopRequest, Stops};
+    use crate::slots::Page;
+    use crate::sys::bell::Bell;
 
     const T: Ticket = Ticket { slot: 1, seq: 1 };
 
-    fn sent() -> (Placement, Arc<Page>) {
+    fn sent() -> (Placement, Arc<Seat>) {
         let page = Arc::new(Page::create().unwrap());
+        let stops = Arc::new(Stops::new(Arc::new(Bell::new().unwrap())));
+        let seat = Arc::new(Seat { worker: WorkerId(7), page, stops });
         let placement = Placement::new();
-        assert!(placement.send(&page, T));
-        (placement, page)
+        assert!(placement.send(&seat, T));
+        (placement, seat)
     }
 
     #[test]
     fn a_task_that_has_started_stays() {
-        let (placement, page) = sent();
+        let (placement, seat) = sent();
         assert!(!placement.started());
-        assert!(page.start(T));
+        assert!(seat.page.start(T));
         assert!(placement.started());
         assert!(!placement.try_revoke() && !placement.take_back());
         assert_eq!(placement.bury(), Remains::Lost);
@@ -120,11 +154,11 @@ mod tests {
 
     #[test]
     fn a_cancelled_task_is_never_sent_again() {
-        let (placement, page) = sent();
+        let (placement, seat) = sent();
         assert!(placement.take_back());
-        assert!(!page.start(T), "the worker must not have what was taken back");
+        assert!(!seat.page.start(T), "the worker must not have what was taken back");
         assert!(placement.try_revoke());
-        assert!(!placement.send(&page, Ticket { seq: 2, ..T }));
+        assert!(!placement.send(&seat, Ticket { seq: 2, ..T }));
         assert!(placement.try_revoke(), "asking again gives the same answer");
         assert_eq!(placement.bury(), Remains::Revoked);
     }
@@ -136,13 +170,27 @@ mod tests {
         let (_, other) = sent();
         let ticket = Ticket { slot: 5, seq: 8 };
         assert!(placement.send(&other, ticket));
-        assert!(other.start(ticket) && placement.started());
+        assert!(other.page.start(ticket) && placement.started());
+    }
+
+    #[test]
+    fn only_what_is_at_a_worker_can_be_stopped() {
+        let (placement, seat) = sent();
+        placement.stop(Stop::Abort, 3);
+        let request = StopRequest { worker: WorkerId(7), ticket: T, attempt: 3, why: Stop::Abort };
+        assert_eq!(seat.stops.take(), [request]);
+        assert!(seat.page.start(T));
+        placement.pause();
+        assert!(!placement.started(), "between two attempts it does not run");
+        placement.stop(Stop::Timeout, 1);
+        assert_eq!(seat.stops.take(), []);
+        assert!(placement.try_revoke() && !placement.send(&seat, Ticket { seq: 2, ..T }));
     }
 
     #[test]
     fn what_a_dead_worker_had_not_started_goes_on() {
-        let (placement, page) = sent();
+        let (placement, seat) = sent();
         assert_eq!(placement.bury(), Remains::Unstarted);
-        assert!(placement.send(&page, Ticket { seq: 2, ..T }));
+        assert!(placement.send(&seat, Ticket { seq: 2, ..T }));
     }
 }

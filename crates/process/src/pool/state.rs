@@ -1,6 +1,7 @@
 //! The pool's state, and every step that it takes. All of it happens under one lock, and nothing in it waits or runs code of
 //! the user's: what is to be done without the lock is collected in [`After`].
 
+mod attempts;
 mod closing;
 mod crew;
 mod sharing;
@@ -14,13 +15,13 @@ use crate::handles::Parcel;
 use crate::launch::WorkerId;
 use crate::link::Outbound;
 use crate::wire::Ticket;
-use concurrent_futures_core::{Refusal, Stats, TaskError, UnfinishedTask};
+use concurrent_futures_core::{KilledBy, Refusal, Stats, TaskError, UnfinishedTask};
 use rustix::process::Signal;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the state's steps go by.
 #[derive(Clone, Copy, Debug)]
@@ -39,11 +40,15 @@ pub(super) struct State {
     pub(super) limits: Limits,
     /// No task is taken any more.
     closing: bool,
+    /// What has not started is cancelled.
+    cancelling: bool,
     /// Why not, if not for a shutdown.
     broken: Option<Box<str>>,
     /// All workers are to be ended by this signal, also those that come up only now.
     pub(super) forced: Option<Signal>,
     queue: VecDeque<Item>,
+    /// Tasks between two attempts, by the end of the pause and their number.
+    paused: BTreeMap<(Instant, u64), Item>,
     /// Tasks ever; gives their numbers.
     submitted: u64,
     /// Submitters that have been promised a place in the queue.
@@ -108,7 +113,7 @@ pub(super) struct Estate {
     /// It was told to leave.
     pub(super) dismissed: bool,
     pub(super) process: Option<Process>,
-    pub(super) by_pool: bool,
+    pub(super) killed_by: KilledBy,
     /// The tasks that it had started; one, unless it lies.
     pub(super) lost: Vec<(Ticket, Item)>,
 }
@@ -118,9 +123,11 @@ impl State {
         State {
             limits,
             closing: false,
+            cancelling: false,
             broken: None,
             forced: None,
             queue: VecDeque::new(),
+            paused: BTreeMap::new(),
             submitted: 0,
             reserved: 0,
             members: HashMap::new(),
@@ -147,10 +154,15 @@ impl State {
 
     /// Whether another task may be queued. Cancelled ones make room.
     pub(super) fn has_room(&mut self, bound: usize, after: &mut After) -> bool {
-        if self.queue.len() + self.reserved >= bound {
+        if self.queued() + self.reserved >= bound {
             self.drop_resolved(after);
         }
-        self.queue.len() + self.reserved < bound
+        self.queued() + self.reserved < bound
+    }
+
+    /// What waits here for a worker, or for its next attempt.
+    fn queued(&self) -> usize {
+        self.queue.len() + self.paused.len()
     }
 
     /// Gives the task to a worker that has nothing to do, or queues it.
@@ -212,12 +224,17 @@ impl State {
     pub(super) fn stats(&self) -> Stats {
         let waiting: usize = self.members.values().map(Member::waiting).sum();
         let idle = self.members.values().filter(|member| member.is_idle()).count();
-        Stats::new(self.members.len(), idle, self.queue.len() + waiting, self.finished)
+        Stats::new(self.members.len(), idle, self.queued() + waiting, self.finished)
     }
 
     /// What is not done, in the order of submission.
     pub(super) fn unfinished(&self) -> Vec<UnfinishedTask> {
-        let mut items: Vec<&Item> = self.queue.iter().chain(self.members.values().flat_map(Member::items)).collect();
+        let mut items: Vec<&Item> = self
+            .queue
+            .iter()
+            .chain(self.paused.values())
+            .chain(self.members.values().flat_map(Member::items))
+            .collect();
         items.sort_unstable_by_key(|item| item.number);
         items.retain(|item| !item.task.is_done());
         items

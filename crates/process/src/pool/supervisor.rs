@@ -4,9 +4,12 @@
 mod births;
 mod deaths;
 mod evidence;
+mod ladder;
+mod settling;
 
 use self::births::Starts;
 use self::deaths::Wake;
+use self::ladder::Ladder;
 use super::inner::Inner;
 use super::item::{Item, handles_error};
 use super::state::{After, State};
@@ -20,7 +23,8 @@ use crate::sys::pidfd;
 use crate::sys::poller::{Interest, Poller, Ready};
 use crate::wire::{Step, Up};
 use concurrent_futures_core::task::{Reply, Status, decode_error};
-use concurrent_futures_core::{BuildError, CodecStep, TaskError};
+use concurrent_futures_core::{BuildError, CodecStep, KilledBy, TaskError};
+use rustix::process::Signal;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -67,6 +71,8 @@ struct Post {
     pidfd: Option<Arc<OwnedFd>>,
     /// The worker has closed its end of the link, or sent garbage: nothing is received any more.
     deaf: Option<Instant>,
+    /// Its task is to end.
+    ladder: Option<Ladder>,
     /// Why the pool has killed it.
     verdict: Option<String>,
 }
@@ -93,7 +99,7 @@ pub(super) fn run(pool: Arc<Inner>, report: &SyncSender<Result<(), BuildError>>)
 impl Supervisor {
     fn new(pool: Arc<Inner>) -> io::Result<Self> {
         let poller = Arc::new(Poller::new()?);
-        poller.add(&pool.bell, BELL, Interest::READ)?;
+        poller.add(&*pool.bell, BELL, Interest::READ)?;
         let preload = pool.settings.preload.as_ref().map(|preload| preload.for_launcher());
         let launcher = Launcher::new(pool.settings.start_method, preload, boot::depth() + 1)?;
         poller.add(launcher.fd(), LAUNCHER, Interest::READ)?;
@@ -116,12 +122,10 @@ impl Supervisor {
 
     fn supervise(mut self) {
         loop {
+            self.begin_stops();
+            self.climb(Instant::now());
             let mut after = After::default();
-            let over = {
-                let mut state = self.pool.lock();
-                state.expire_idle(Instant::now(), &mut after);
-                state.tend(&mut after)
-            };
+            let over = self.pool.lock().tend(Instant::now(), &mut after);
             self.pool.finish(after);
             if over && self.wakes.is_empty() {
                 return;
@@ -214,10 +218,7 @@ impl Supervisor {
         }
         self.pool.finish(news.after);
         for (item, outcome) in news.done {
-            match outcome {
-                Ok(reply) => item.task.complete(reply),
-                Err(error) => item.task.fail(error),
-            }
+            self.settle_answer(item, outcome);
         }
         if news.lane {
             self.open_lane(id);
@@ -246,7 +247,7 @@ impl Supervisor {
     /// The worker does not keep to the protocol: it costs that worker, and nobody else.
     fn condemn(&mut self, id: WorkerId, what: String) {
         self.deafen(id);
-        self.pool.lock().suspend(id, true);
+        self.pool.lock().suspend(id, KilledBy::Protocol);
         if let Some(post) = self.posts.get_mut(&id) {
             post.verdict.get_or_insert_with(|| format!("it sent {what}"));
             post.kill();
@@ -259,15 +260,16 @@ impl Supervisor {
         if post.deaf.is_none() {
             post.deaf = Some(Instant::now());
             post.unwatch_link(&self.poller);
-            self.pool.lock().suspend(id, false);
+            self.pool.lock().suspend(id, KilledBy::Nobody);
         }
     }
 
     fn end_what_is_due(&mut self) {
         let now = Instant::now();
-        for post in self.posts.values_mut() {
+        for (id, post) in &mut self.posts {
             if post.deaf.is_some_and(|since| since + GRACE <= now) && post.verdict.is_none() {
                 post.verdict = Some("it closed its link to the pool".to_owned());
+                self.pool.lock().suspend(*id, KilledBy::Protocol);
                 post.kill();
             }
         }
@@ -278,12 +280,14 @@ impl Supervisor {
     fn timeout(&self) -> Option<Duration> {
         let deaf =
             self.posts.values().filter(|post| post.verdict.is_none()).filter_map(|post| Some(post.deaf? + GRACE));
+        let ladders = self.posts.values().filter_map(|post| post.ladder.as_ref()?.until());
         let wakes = self.wakes.values().map(Wake::until);
         let state = self.pool.lock();
         let retry = self.starts.retry_at().filter(|_| state.wanted() > 0);
         let expiry = state.next_expiry();
+        let attempt = state.next_attempt();
         let limbo = state.in_limbo().then(|| Instant::now() + LIMBO);
-        let first = deaf.chain(wakes).chain(retry).chain(limbo).chain(expiry).min()?;
+        let first = deaf.chain(wakes).chain(retry).chain(limbo).chain(expiry).chain(attempt).chain(ladders).min()?;
         Some(first.saturating_duration_since(Instant::now()))
     }
 }
@@ -308,7 +312,7 @@ impl News {
                 if state.ready(id, &mut self.after) { Ok(()) } else { Err(unexpected("ready twice")) }
             }
             Up::SetupFailed { step, .. } => {
-                state.suspend(id, false);
+                state.suspend(id, KilledBy::Nobody);
                 self.setup_failed = Some((step, body));
                 Ok(())
             }
@@ -317,7 +321,7 @@ impl News {
                 let item = state.finished(id, ticket).map_err(|_| unexpected("the result of another task"))?;
                 let status = if failed { Status::Error } else { Status::Value };
                 if retire {
-                    state.suspend(id, true);
+                    state.retire(id);
                 }
                 let parcel = if handles { state.receive_handles(id, ticket).map(Some) } else { Ok(None) };
                 let outcome = parcel
@@ -350,6 +354,13 @@ impl Post {
             Some(pidfd) => drop(pidfd::kill(pidfd)),
             // A worker that speaks has a process that was reported, or soon will be; the end of `control` ends it too.
             None => drop(rustix::net::shutdown(&self.control, rustix::net::Shutdown::Both)),
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pidfd) = &self.pidfd {
+            // The process is ours; all that can be is that it has ended.
+            let _ = pidfd::signal(pidfd, signal);
         }
     }
 

@@ -3,12 +3,15 @@
 use super::{After, State};
 use crate::pool::item::Item;
 use crate::pool::member::{Process, Stage};
+use concurrent_futures_core::KilledBy;
+use std::time::Instant;
 
 impl State {
     /// No more tasks are taken. `cancel`: those that have not started are given to the caller, who resolves them without the
     /// lock and then calls [`resolved`](Self::resolved).
     pub(in crate::pool) fn close(&mut self, cancel: bool, after: &mut After) -> Vec<Item> {
         self.closing = true;
+        self.cancelling |= cancel;
         after.room = true;
         after.crew = true;
         self.ring(after);
@@ -32,6 +35,7 @@ impl State {
     pub(super) fn take_unstarted(&mut self) -> Vec<Item> {
         self.resolving += 1;
         let mut items: Vec<Item> = self.queue.drain(..).collect();
+        items.extend(std::mem::take(&mut self.paused).into_values());
         for member in self.members.values_mut() {
             items.extend(member.revoke_all());
         }
@@ -57,19 +61,22 @@ impl State {
     }
 
     /// The supervisor's look at the whole. `true`: the pool is over.
-    pub(in crate::pool) fn tend(&mut self, after: &mut After) -> bool {
+    pub(in crate::pool) fn tend(&mut self, now: Instant, after: &mut After) -> bool {
         self.rung = false;
+        self.expire_idle(now, after);
+        self.resume(now, after);
         self.drop_limbo(after);
         if !self.closing {
             return false;
         }
-        if self.queue.is_empty() && self.members.values().all(|member| member.live() == 0) {
+        let nothing_waits = self.queue.is_empty() && self.paused.is_empty();
+        if nothing_waits && self.members.values().all(|member| member.live() == 0) {
             let leaving: Vec<_> = self.members.values().filter(|m| m.stage != Stage::Leaving).map(|m| m.id).collect();
             for id in leaving {
                 self.dismiss(id, after);
             }
         }
-        self.queue.is_empty() && self.members.is_empty() && self.limbo.is_empty() && self.resolving == 0
+        nothing_waits && self.members.is_empty() && self.limbo.is_empty() && self.resolving == 0
     }
 
     /// Tasks wait for core to resolve them.
@@ -81,7 +88,7 @@ impl State {
     pub(in crate::pool) fn doom(&mut self) -> Vec<Process> {
         let mut processes = Vec::new();
         for member in self.members.values_mut() {
-            member.by_pool = true;
+            member.blame(KilledBy::Shutdown);
             processes.extend(member.process.clone());
         }
         processes

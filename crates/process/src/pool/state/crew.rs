@@ -5,6 +5,7 @@ use crate::launch::WorkerId;
 use crate::pool::member::{Member, Process, Stage};
 use crate::pool::placement::Remains;
 use crate::wire::Down;
+use concurrent_futures_core::KilledBy;
 use rustix::process::Signal;
 
 impl State {
@@ -21,7 +22,7 @@ impl State {
         let member = self.members.get_mut(&id)?;
         member.process = Some(process);
         if self.forced.is_some() {
-            member.by_pool = true;
+            member.blame(KilledBy::Shutdown);
         }
         self.forced
     }
@@ -39,12 +40,20 @@ impl State {
         first
     }
 
-    /// No more tasks for this worker; it is not told.
-    pub(in crate::pool) fn suspend(&mut self, id: WorkerId, by_pool: bool) {
+    /// No more tasks for this worker; it is not told. `why` we are about to kill it, if we are.
+    pub(in crate::pool) fn suspend(&mut self, id: WorkerId, why: KilledBy) {
         if let Some(member) = self.members.get_mut(&id) {
             member.stage = Stage::Leaving;
-            member.by_pool |= by_pool;
+            member.blame(why);
             self.idle.retain(|idle| *idle != id);
+        }
+    }
+
+    /// The worker says that it leaves.
+    pub(in crate::pool) fn retire(&mut self, id: WorkerId) {
+        self.suspend(id, KilledBy::Nobody);
+        if let Some(member) = self.members.get_mut(&id) {
+            member.dismissed = true;
         }
     }
 
@@ -56,7 +65,7 @@ impl State {
             was_ready: member.was_ready,
             dismissed: member.dismissed,
             process: member.process.take(),
-            by_pool: member.by_pool,
+            killed_by: member.killed_by,
             lost: Vec::new(),
         };
         let mut unstarted = Vec::new();

@@ -81,7 +81,7 @@ impl State {
             Err(Unsent::Resolved(item)) => self.release(item, after),
             Err(Unsent::Failed(item, error)) => {
                 self.finished += 1;
-                after.failed.push((item, error));
+                after.failed.push((*item, error));
             }
         }
     }

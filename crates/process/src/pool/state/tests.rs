@@ -3,7 +3,9 @@
 use super::*;
 use crate::link::Bytes;
 use crate::pool::member::Stage;
+use crate::pool::stops::Stops;
 use crate::slots::Page;
+use crate::sys::bell::Bell;
 use crate::wire::{Down, Ticket};
 use concurrent_futures_core::task::{Reply, Status};
 use concurrent_futures_core::{
@@ -73,6 +75,7 @@ struct Worker {
 
 struct Rig {
     state: State,
+    stops: Arc<Stops>,
     workers: BTreeMap<u64, Worker>,
     born: u64,
     futures: Vec<Future<u64>>,
@@ -90,6 +93,7 @@ impl Rig {
     fn with(limits: Limits) -> Self {
         Rig {
             state: State::new(limits),
+            stops: Arc::new(Stops::new(Arc::new(Bell::new().unwrap()))),
             workers: BTreeMap::new(),
             born: 0,
             futures: Vec::new(),
@@ -126,7 +130,7 @@ impl Rig {
             let id = self.born;
             self.born += 1;
             let (posted, page) = (Arc::new(Posted::default()), Arc::new(Page::create().unwrap()));
-            self.state.add(Member::new(WorkerId(id), posted.clone(), page.clone()));
+            self.state.add(Member::new(WorkerId(id), posted.clone(), page.clone(), self.stops.clone()));
             self.workers.insert(id, Worker { posted, page, running: None, served: 0, leaving: false });
             if ready {
                 self.ready(id);
@@ -235,7 +239,7 @@ impl Rig {
         // A worker that comes up moves nothing by itself: what it changes shows in the round after.
         let mut still = 0;
         while still < 2 {
-            let over = self.step(|state, after| state.tend(after));
+            let over = self.step(|state, after| state.tend(Instant::now(), after));
             self.start(true);
             self.all_ready();
             let ids: Vec<u64> = self.workers.keys().copied().collect();
@@ -539,7 +543,7 @@ proptest! {
                 Deed::Cancel(_) => {}
                 Deed::Expire => rig.expire(),
                 Deed::Resize(n) => rig.step(|state, after| state.resize(n, after)),
-                Deed::Tend => drop(rig.step(|state, after| state.tend(after))),
+                Deed::Tend => drop(rig.step(|state, after| state.tend(Instant::now(), after))),
                 Deed::Close { cancel } => {
                     let items = rig.step(|state, after| state.close(cancel, after));
                     if cancel {
@@ -552,7 +556,7 @@ proptest! {
             }
         }
         rig.drain();
-        prop_assert!(rig.step(|state, after| state.tend(after)), "the pool comes to its end");
+        prop_assert!(rig.step(|state, after| state.tend(Instant::now(), after)), "the pool comes to its end");
         let (started, done) = (rig.started.len(), rig.finished + rig.lost);
         prop_assert_eq!(started, done);
         let mut by_cancel = 0;

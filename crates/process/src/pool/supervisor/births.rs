@@ -93,9 +93,18 @@ impl Supervisor {
         // What is sent later must not wait for a worker that does not read.
         socket::set_nonblocking(&control, true)?;
         message::send(&control, &boot.encode(), &[data.as_fd(), page.fd()])?;
-        self.pool.lock().add(Member::new(id, outbound.clone(), page.clone()));
-        let post =
-            Post { name: name.clone(), inbound, outbound, page, control, pidfd: None, deaf: None, verdict: None };
+        self.pool.lock().add(Member::new(id, outbound.clone(), page.clone(), self.pool.stops.clone()));
+        let post = Post {
+            name: name.clone(),
+            inbound,
+            outbound,
+            page,
+            control,
+            pidfd: None,
+            deaf: None,
+            ladder: None,
+            verdict: None,
+        };
         self.posts.insert(id, post);
         self.launcher.start(id, &name, theirs);
         Ok(())

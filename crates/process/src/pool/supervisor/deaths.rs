@@ -6,7 +6,7 @@ use crate::pool::item::Item;
 use crate::pool::state::{After, Estate};
 use crate::slots::Page;
 use crate::wire::Ticket;
-use concurrent_futures_core::{Death, KilledBy, Panic, TaskError, TaskErrorKind};
+use concurrent_futures_core::{Death, KilledBy, Panic, TaskErrorKind};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) struct Wake {
     pub(super) pid: u32,
-    pub(super) by_pool: bool,
+    pub(super) killed_by: KilledBy,
     verdict: Option<String>,
     /// It died before it was ready.
     stillborn: bool,
@@ -46,13 +46,13 @@ impl Supervisor {
         let mut after = After::default();
         let estate = self.pool.lock().bury(id, &mut after);
         self.pool.finish(after);
-        let Some(Estate { was_ready, dismissed, process: Some(process), by_pool, lost }) = estate else { return };
+        let Some(Estate { was_ready, dismissed, process: Some(process), killed_by, lost }) = estate else { return };
         // Not watched at all when the poller had refused it.
         let _ = self.poller.remove(&*process.pidfd);
         let exit = self.launcher.reap(id, pidfd.as_ref().unwrap_or(&process.pidfd).as_fd());
         let wake = Wake {
             pid: process.pid,
-            by_pool,
+            killed_by,
             verdict: verdict.clone(),
             stillborn: !was_ready && !dismissed,
             name: name.clone(),
@@ -70,16 +70,21 @@ impl Supervisor {
     pub(super) fn ended(&mut self, id: WorkerId, exit: Exit) {
         let Some(wake) = self.wakes.remove(&id) else { return };
         let mut death = self.autopsy(&wake, exit);
-        if wake.by_pool {
-            death = death.caused_by(KilledBy::Shutdown);
+        if wake.killed_by != KilledBy::Nobody {
+            death = death.caused_by(wake.killed_by);
         }
-        if wake.stillborn && !wake.by_pool && self.starts.stillborn(self.pool.num_workers()) {
+        if wake.stillborn
+            && matches!(wake.killed_by, KilledBy::Nobody | KilledBy::Protocol)
+            && self.starts.stillborn(self.pool.num_workers())
+        {
             let words = format!("its workers die before they are ready; the last one, {}, {death}", wake.name);
             self.pool.break_down(&words);
         }
         for (ticket, item) in wake.lost {
             let words = wake.page.last_words(ticket);
-            item.task.fail(TaskError::new(cause(death.clone(), words.as_deref(), wake.verdict.as_deref())));
+            self.settle_death(item, death.killed_by(), |deaths| {
+                cause(death.clone().with_deaths(deaths), words.as_deref(), wake.verdict.as_deref())
+            });
         }
     }
 

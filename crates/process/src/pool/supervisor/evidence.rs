@@ -20,7 +20,7 @@ impl Supervisor {
         }
         let killed = matches!(ending, Ending::Signal { number: libc::SIGKILL, .. });
         if killed
-            && !wake.by_pool
+            && wake.killed_by == KilledBy::Nobody
             && let Some(evidence) = self.oom.look()
         {
             death = death.with_oom(match evidence {

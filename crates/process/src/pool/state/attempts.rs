@@ -1,0 +1,81 @@
+//! Attempts that are to be ended, and those that follow.
+
+use super::{After, State};
+use crate::launch::WorkerId;
+use crate::pool::item::Item;
+use crate::pool::stops::StopRequest;
+use crate::wire::Ticket;
+use concurrent_futures_core::task::Grace;
+use std::time::{Duration, Instant};
+
+impl State {
+    /// Somebody wants an attempt to end. Gives the patience to have with it if its worker runs it: what waits behind it there
+    /// goes to others at once.
+    pub(in crate::pool) fn stop(&mut self, request: StopRequest, after: &mut After) -> Option<Grace> {
+        let member = self.members.get_mut(&request.worker)?;
+        match member.stop(request.ticket, request.attempt)? {
+            Ok(grace) => {
+                let waiting = member.give_up(usize::MAX);
+                self.requeue(waiting);
+                self.spread(after);
+                Some(grace)
+            }
+            Err(item) => {
+                self.release(item, after);
+                None
+            }
+        }
+    }
+
+    /// Whether the worker has not answered yet since its task was to end.
+    pub(in crate::pool) fn is_stopping(&self, id: WorkerId, ticket: Ticket) -> bool {
+        self.members.get(&id).is_some_and(|member| member.stopping == Some(ticket))
+    }
+
+    /// An attempt is over, and after the pause there is to be another one. Gives the task back if there is none because all
+    /// that has not started is cancelled.
+    pub(in crate::pool) fn try_again(
+        &mut self,
+        item: Item,
+        pause: Duration,
+        now: Instant,
+        after: &mut After,
+    ) -> Option<Item> {
+        if self.cancelling {
+            return Some(item);
+        }
+        item.pause();
+        self.finished -= 1;
+        match now.checked_add(pause) {
+            Some(at) if pause > Duration::ZERO => {
+                self.paused.insert((at, item.number), item);
+            }
+            _ => {
+                self.requeue(vec![item]);
+                self.spread(after);
+            }
+        }
+        None
+    }
+
+    /// When the next pause ends.
+    pub(in crate::pool) fn next_attempt(&self) -> Option<Instant> {
+        Some(self.paused.first_key_value()?.0.0)
+    }
+
+    /// Queues what has paused for long enough, and lets go of what core has resolved meanwhile.
+    pub(super) fn resume(&mut self, now: Instant, after: &mut After) {
+        if self.paused.is_empty() {
+            return;
+        }
+        let over: Vec<Item> =
+            self.paused.extract_if(.., |(at, _), item| *at <= now || item.is_revoked()).map(|(_, item)| item).collect();
+        let (revoked, due): (Vec<Item>, Vec<Item>) = over.into_iter().partition(Item::is_revoked);
+        after.room |= !revoked.is_empty();
+        for item in revoked {
+            self.release(item, after);
+        }
+        self.requeue(due);
+        self.spread(after);
+    }
+}

@@ -1,0 +1,62 @@
+//! Wishes for the supervisor that come from where no lock of the pool's may be taken: from the timer, from whoever aborts, and
+//! from whoever cancels.
+
+use crate::launch::WorkerId;
+use crate::slots::Page;
+use crate::sys::bell::Bell;
+use crate::wire::Ticket;
+use concurrent_futures_core::task::Stop;
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// An attempt is to be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StopRequest {
+    pub(super) worker: WorkerId,
+    pub(super) ticket: Ticket,
+    /// Which attempt of the task is meant, unless the task is resolved: then it is any.
+    pub(super) attempt: u32,
+    pub(super) why: Stop,
+}
+
+/// What the supervisor has not looked at yet.
+#[derive(Debug)]
+pub(super) struct Stops {
+    requests: Mutex<Vec<StopRequest>>,
+    bell: Arc<Bell>,
+}
+
+impl Stops {
+    pub(super) fn new(bell: Arc<Bell>) -> Self {
+        Stops { requests: Mutex::default(), bell }
+    }
+
+    fn request(&self, request: StopRequest) {
+        self.requests.lock().push(request);
+        // After it: the supervisor silences the bell before it looks.
+        self.bell.ring();
+    }
+
+    pub(super) fn take(&self) -> Vec<StopRequest> {
+        std::mem::take(&mut *self.requests.lock())
+    }
+}
+
+/// One worker, as the tasks at it know it.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) worker: WorkerId,
+    pub(super) page: Arc<Page>,
+    pub(super) stops: Arc<Stops>,
+}
+
+impl Seat {
+    pub(super) fn stop(&self, ticket: Ticket, attempt: u32, why: Stop) {
+        self.stops.request(StopRequest { worker: self.worker, ticket, attempt, why });
+    }
+
+    /// The supervisor has something to look at.
+    pub(super) fn ring(&self) {
+        self.stops.bell.ring();
+    }
+}

@@ -1,0 +1,49 @@
+//! What becomes of a task when an attempt is over: its outcome, or another attempt.
+
+use super::Supervisor;
+use crate::pool::item::Item;
+use crate::pool::state::After;
+use concurrent_futures_core::task::{Reply, Verdict};
+use concurrent_futures_core::{KilledBy, TaskError, TaskErrorKind};
+use std::time::{Duration, Instant};
+
+impl Supervisor {
+    /// A worker has answered.
+    pub(super) fn settle_answer(&self, item: Item, outcome: Result<Reply, TaskError>) {
+        let reply = match outcome {
+            Ok(reply) => reply,
+            Err(error) => return item.task.fail(error),
+        };
+        let stopped = item.task.attempt_stopped();
+        let again = if item.can_be_sent_again() { item.task.judge(&reply) } else { None };
+        let Some(item) = self.again(item, again) else { return };
+        match (stopped, item.task.timeout()) {
+            // Too late, and there is no time for another attempt.
+            (true, Some(limit)) => item.task.fail(TaskErrorKind::TimedOut(limit).into()),
+            _ => item.task.complete(reply),
+        }
+    }
+
+    /// Its worker has died. `cause` says with how many deaths, and becomes the task's outcome if there is no other attempt.
+    pub(super) fn settle_death(&self, mut item: Item, by: KilledBy, cause: impl FnOnce(u32) -> TaskErrorKind) {
+        item.deaths +=
+            u32::from(matches!(by, KilledBy::Nobody | KilledBy::Memory | KilledBy::CpuTime | KilledBy::Protocol));
+        let given_up = self.pool.settings.deaths_per_task.is_some_and(|limit| item.deaths >= limit);
+        let cause = cause(item.deaths.max(1));
+        let stopped = item.task.attempt_stopped();
+        let verdict = if matches!(cause, TaskErrorKind::Panicked(_)) { Verdict::Panicked } else { Verdict::Died };
+        let again = item.task.retry_after(verdict).filter(|_| item.can_be_sent_again() && !given_up);
+        let Some(Item { task, .. }) = self.again(item, again) else { return };
+        let why = task.timeout().filter(|_| stopped).map_or(cause, TaskErrorKind::TimedOut);
+        task.fail(why.into());
+    }
+
+    /// Puts the task back, if there is to be another attempt; else gives it back.
+    fn again(&self, item: Item, pause: Option<Duration>) -> Option<Item> {
+        let Some(pause) = pause else { return Some(item) };
+        let mut after = After::default();
+        let item = self.pool.lock().try_again(item, pause, Instant::now(), &mut after);
+        self.pool.finish(after);
+        item
+    }
+}
