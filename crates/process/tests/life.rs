@@ -216,3 +216,68 @@ fn a_pool_that_cannot_start_workers_fails_its_tasks_and_recovers() {
     assert!(error.contains("no worker process could be started"), "{error}");
     assert_eq!(then, Ok(2));
 }
+
+#[test]
+fn row13_an_initializer_that_hangs_breaks_the_pool_in_time() {
+    fn hang(mark: std::path::PathBuf) {
+        touch(mark);
+        loop {
+            std::thread::park();
+        }
+    }
+    with_both(|builder| {
+        let place = Place::new();
+        let limit = std::time::Duration::from_millis(300);
+        let pool =
+            builder.max_workers(2).initializer(hang, place.path("a")).initializer_timeout(limit).build().unwrap();
+        let error = outcome(pool.submit(pid, ())).unwrap_err();
+        let Some(Refusal::Broken(why)) = error.refusal() else { panic!("not broken: {error}") };
+        assert!(why.contains("300ms") && why.contains("initializer"), "{why}");
+        in_time("shutdown", move || pool.shutdown(Shutdown::WAIT));
+    });
+    with_both(|builder| {
+        let place = Place::new();
+        let limit = std::time::Duration::from_millis(300);
+        let pool = builder.max_workers(2).preload(hang, place.path("a")).initializer_timeout(limit).build().unwrap();
+        let error = outcome(pool.submit(pid, ())).unwrap_err();
+        assert!(matches!(error.refusal(), Some(Refusal::Broken(_))), "{error}");
+        in_time("shutdown", move || pool.shutdown(Shutdown::WAIT));
+    });
+}
+
+#[test]
+fn an_initializer_that_is_slow_but_in_time_is_no_trouble() {
+    with_both(|builder| {
+        let slow = |()| std::thread::sleep(std::time::Duration::from_millis(50));
+        let pool = builder.max_workers(2).initializer(slow, ()).initializer_timeout(LIMIT).build().unwrap();
+        pool.warm_up().unwrap();
+        assert_eq!(pool.worker_pids().len(), 2);
+        // The limit is over for those who are ready.
+        assert!(outcome(pool.submit(pid, ())).is_ok());
+    });
+}
+
+#[test]
+fn row12_too_many_deaths_in_a_time_break_the_pool() {
+    with_both(|builder| {
+        let place = Place::new();
+        let mut gate = place.gate("gate");
+        let pool = builder.max_workers(2).max_restarts(3, LIMIT * 10).max_tasks_per_child(2).build().unwrap();
+        // Workers that leave are not counted.
+        for _ in 0..20 {
+            outcome(pool.submit(pid, ())).unwrap();
+        }
+        let running = pool.submit(wait_at, gate.path());
+        await_start(&running);
+        let poison = pool.task::<(), ()>(|()| std::process::abort(), ()).retries(u32::MAX).submit();
+        let error = outcome(poison).unwrap_err();
+        assert_eq!((error.death().unwrap().signal(), error.attempts()), (Some("SIGABRT"), 4), "{error}");
+        let error = outcome(pool.submit(pid, ())).unwrap_err();
+        let Some(Refusal::Broken(why)) = error.refusal() else { panic!("not broken: {error}") };
+        assert!(why.contains("more than 3") && why.contains("SIGABRT"), "{why}");
+        assert!(running.running());
+        gate.open();
+        assert!(outcome(running).is_ok());
+        in_time("shutdown", move || pool.shutdown(Shutdown::WAIT));
+    });
+}

@@ -36,6 +36,8 @@ pub struct ProcessPoolBuilder {
     max_tasks_per_child: Option<usize>,
     queue_bound: Option<usize>,
     max_deaths_per_task: Option<u32>,
+    max_restarts: Option<(usize, Duration)>,
+    initializer_timeout: Option<Duration>,
     start_method: StartMethod,
     prefix: Option<String>,
     pub(super) rules: Rules,
@@ -57,6 +59,8 @@ impl ProcessPoolBuilder {
             max_tasks_per_child: None,
             queue_bound: None,
             max_deaths_per_task: None,
+            max_restarts: None,
+            initializer_timeout: None,
             start_method: StartMethod::default(),
             prefix: None,
             rules: Rules::default(),
@@ -172,12 +176,44 @@ impl ProcessPoolBuilder {
     /// use concurrent_futures_process::ProcessPoolExecutor;
     ///
     /// let pool = ProcessPoolExecutor::builder().max_workers(1).max_deaths_per_task(2).build()?;
-    /// let poison = pool.task(|()| std::process::abort(), ()).retries(100).submit::<()>();
+    /// let poison = pool.task::<(), ()>(|()| std::process::abort(), ()).retries(100).submit();
     /// assert_eq!(poison.result().unwrap_err().death().unwrap().deaths(), 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn max_deaths_per_task(mut self, n: u32) -> Self {
         self.max_deaths_per_task = Some(n);
+        self
+    }
+
+    /// When more than `n` workers die within `per`, the pool breaks: what is queued and what comes is refused with the
+    /// reason, what runs is finished. Workers that the pool has ended itself, or that have left because they were told to, do
+    /// not count. Without this a worker is replaced however often that happens. (Workers that die before they are ready are
+    /// always limited.)
+    ///
+    /// ```
+    /// use concurrent_futures_core::ExecutorExt;
+    /// use concurrent_futures_process::ProcessPoolExecutor;
+    /// use std::time::Duration;
+    ///
+    /// let pool =
+    ///     ProcessPoolExecutor::builder().max_workers(1).max_restarts(2, Duration::from_secs(60)).build()?;
+    /// let crash = |()| std::process::abort();
+    /// for _ in 0..3 {
+    ///     assert!(pool.submit::<(), ()>(crash, ()).result().unwrap_err().is_worker_death());
+    /// }
+    /// assert!(pool.submit(|x: u64| x, 1).result().unwrap_err().is_refused());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_restarts(mut self, n: usize, per: Duration) -> Self {
+        self.max_restarts = Some((n, per));
+        self
+    }
+
+    /// A worker that is not ready so long after it was asked for is killed, and the pool breaks as it does when an
+    /// initializer fails: preload and initializer included, this is the time that they may take. Without this, a pool whose
+    /// initializer hangs waits for it.
+    pub fn initializer_timeout(mut self, limit: Duration) -> Self {
+        self.initializer_timeout = Some(limit);
         self
     }
 
@@ -225,6 +261,8 @@ impl ProcessPoolBuilder {
                 Some(0) => return Err(BuildError::invalid("max_deaths_per_task must be at least 1")),
                 other => other,
             },
+            restarts: self.max_restarts,
+            ready_within: self.initializer_timeout,
             queue_bound: at_least_one(self.queue_bound, "queue_bound")?,
             start_method: self.start_method,
             prefix: self.prefix.unwrap_or_else(default_prefix),

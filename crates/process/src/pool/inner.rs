@@ -27,6 +27,10 @@ pub(super) struct Settings {
     pub(super) queue_bound: Option<usize>,
     /// So many workers may die of one task.
     pub(super) deaths_per_task: Option<u32>,
+    /// More than so many deaths within that time break the pool.
+    pub(super) restarts: Option<(usize, Duration)>,
+    /// How long a worker may take to be ready.
+    pub(super) ready_within: Option<Duration>,
     pub(super) start_method: StartMethod,
     pub(super) prefix: String,
     /// What its workers may use.

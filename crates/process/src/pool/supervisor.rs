@@ -71,6 +71,8 @@ struct Post {
     pidfd: Option<Arc<OwnedFd>>,
     /// The worker has closed its end of the link, or sent garbage: nothing is received any more.
     deaf: Option<Instant>,
+    /// When it is too late for it to be ready.
+    ready_by: Option<Instant>,
     /// Its task is to end.
     ladder: Option<Ladder>,
     /// Why the pool has killed it.
@@ -215,6 +217,9 @@ impl Supervisor {
         };
         if news.ready {
             self.starts.succeeded();
+            if let Some(post) = self.posts.get_mut(&id) {
+                post.ready_by = None;
+            }
         }
         self.pool.finish(news.after);
         for (item, outcome) in news.done {
@@ -273,6 +278,7 @@ impl Supervisor {
                 post.kill();
             }
         }
+        self.end_the_unready(now);
         self.hurry_wakes(now);
     }
 
@@ -281,13 +287,22 @@ impl Supervisor {
         let deaf =
             self.posts.values().filter(|post| post.verdict.is_none()).filter_map(|post| Some(post.deaf? + GRACE));
         let ladders = self.posts.values().filter_map(|post| post.ladder.as_ref()?.until());
+        let unready = self.posts.values().filter_map(|post| post.ready_by);
         let wakes = self.wakes.values().map(Wake::until);
         let state = self.pool.lock();
         let retry = self.starts.retry_at().filter(|_| state.wanted() > 0);
         let expiry = state.next_expiry();
         let attempt = state.next_attempt();
         let limbo = state.in_limbo().then(|| Instant::now() + LIMBO);
-        let first = deaf.chain(wakes).chain(retry).chain(limbo).chain(expiry).chain(attempt).chain(ladders).min()?;
+        let first = deaf
+            .chain(wakes)
+            .chain(retry)
+            .chain(limbo)
+            .chain(expiry)
+            .chain(attempt)
+            .chain(ladders)
+            .chain(unready)
+            .min()?;
         Some(first.saturating_duration_since(Instant::now()))
     }
 }

@@ -11,7 +11,8 @@ use crate::slots::Page;
 use crate::sys::poller::Interest;
 use crate::sys::{message, pidfd, socket};
 use crate::wire::{Boot, Down, Step};
-use concurrent_futures_core::Refusal;
+use concurrent_futures_core::{KilledBy, Refusal};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub(super) struct Starts {
     retry_at: Option<Instant>,
     /// Workers in a row that died before they were ready.
     stillborn: u32,
+    /// When workers have died that nobody had told to.
+    deaths: VecDeque<Instant>,
 }
 
 impl Starts {
@@ -52,6 +55,15 @@ impl Starts {
         self.pause(self.stillborn);
         self.stillborn += 1;
         self.stillborn >= u32::try_from(workers).unwrap_or(u32::MAX).saturating_mul(2).max(4)
+    }
+
+    /// A worker died. `true`: there were more than `limit.0` such deaths within `limit.1`.
+    pub(super) fn died(&mut self, now: Instant, limit: (usize, Duration)) -> bool {
+        self.deaths.push_back(now);
+        while self.deaths.front().is_some_and(|at| now.saturating_duration_since(*at) > limit.1) {
+            self.deaths.pop_front();
+        }
+        self.deaths.len() > limit.0
     }
 
     /// A worker could not be started. `true`: it is not worth while to go on.
@@ -102,6 +114,7 @@ impl Supervisor {
             control,
             pidfd: None,
             deaf: None,
+            ready_by: self.pool.settings.ready_within.and_then(|limit| Instant::now().checked_add(limit)),
             ladder: None,
             verdict: None,
         };
@@ -112,7 +125,11 @@ impl Supervisor {
 
     /// The process is there. Its death is watched for before anything is sent to it.
     pub(super) fn born(&mut self, id: WorkerId, pid: i32, pidfd: OwnedFd, born: Born) {
-        let Some(post) = self.posts.get_mut(&id) else { return };
+        let Some(post) = self.posts.get_mut(&id) else {
+            // It has come too late.
+            let _ = pidfd::kill(&pidfd);
+            return;
+        };
         let pidfd = Arc::new(pidfd);
         post.pidfd = Some(pidfd.clone());
         if let Err(error) = self.poller.add(&*pidfd, Token::Process(id).encode(), Interest::READ) {
@@ -150,7 +167,37 @@ impl Supervisor {
 
     /// The process could not be made.
     pub(super) fn not_born(&mut self, id: WorkerId, error: &io::Error) {
-        let Some(post) = self.posts.remove(&id) else { return };
+        if self.forget(id) {
+            self.start_failed(error);
+        }
+    }
+
+    /// A worker that has taken too long to be ready costs the pool.
+    pub(super) fn end_the_unready(&mut self, now: Instant) {
+        let late = |post: &Post| post.ready_by.is_some_and(|at| at <= now);
+        let late: Vec<WorkerId> = self.posts.iter().filter(|(_, post)| late(post)).map(|(id, _)| *id).collect();
+        for id in late {
+            let Some(post) = self.posts.get_mut(&id) else { continue };
+            post.ready_by = None;
+            let limit = self.pool.settings.ready_within.unwrap_or_default();
+            let why = format!(
+                "its worker {} was not ready within {limit:?}: its initializer or preload takes too long, or hangs",
+                post.name
+            );
+            self.pool.lock().suspend(id, KilledBy::Timeout);
+            if post.pidfd.is_some() {
+                post.kill();
+            } else {
+                // The fork server is still at its preload; it ends with the pool.
+                self.forget(id);
+            }
+            self.pool.break_down(&why);
+        }
+    }
+
+    /// There is no process for it. `false`: nobody waits for it.
+    fn forget(&mut self, id: WorkerId) -> bool {
+        let Some(post) = self.posts.remove(&id) else { return false };
         post.unwatch_link(&self.poller);
         post.outbound.close();
         let mut after = After::default();
@@ -160,7 +207,7 @@ impl Supervisor {
             "nothing is sent to a worker without a process"
         );
         self.pool.finish(after);
-        self.start_failed(error);
+        true
     }
 
     /// Tries again later. When there is no worker at all, what is queued does not wait for ever; the pool stays usable, and
@@ -206,6 +253,16 @@ mod tests {
         }
         starts.succeeded();
         assert!(starts.retry_at().is_none() && !starts.failed());
+    }
+
+    #[test]
+    fn too_many_deaths_in_a_time() {
+        let mut starts = Starts::default();
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut died = |after: u32| starts.died(start + after * second, (2, 10 * second));
+        assert!(!died(0) && !died(1) && died(2));
+        assert!(!died(12), "the first two are too long ago");
+        assert!(died(12) && !died(100));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(super) struct Wake {
     verdict: Option<String>,
     /// It died before it was ready.
     stillborn: bool,
+    /// It had been told to leave.
+    dismissed: bool,
     name: String,
     pub(super) page: Arc<Page>,
     pub(super) lost: Vec<(Ticket, Item)>,
@@ -55,6 +57,7 @@ impl Supervisor {
             killed_by,
             verdict: verdict.clone(),
             stillborn: !was_ready && !dismissed,
+            dismissed,
             name: name.clone(),
             page: page.clone(),
             lost,
@@ -78,6 +81,17 @@ impl Supervisor {
             && self.starts.stillborn(self.pool.num_workers())
         {
             let words = format!("its workers die before they are ready; the last one, {}, {death}", wake.name);
+            self.pool.break_down(&words);
+        }
+        // Those that the pool has ended itself are as many as it wanted.
+        let unasked =
+            matches!(death.killed_by(), KilledBy::Nobody | KilledBy::Memory | KilledBy::CpuTime | KilledBy::Protocol);
+        if let Some(limit) = self.pool.settings.restarts.filter(|_| unasked && !wake.dismissed)
+            && self.starts.died(Instant::now(), limit)
+        {
+            let (n, per) = limit;
+            let words =
+                format!("more than {n} of its workers died within {per:?}; the last one, {}, {death}", wake.name);
             self.pool.break_down(&words);
         }
         for (ticket, item) in wake.lost {
