@@ -107,8 +107,9 @@ fn submit<'a>(pool: &'a ProcessPoolExecutor, chance: &mut Chance) -> Check<'a> {
             let task = pool.task(work::hang_once, x).retries(RETRIES).timeout(10 * SHORT);
             is_value(Kind::HangOnce, task.backoff(Backoff::fixed(SHORT)).submit(), work::mix(x))
         }
-        97..99 => {
+        97..98 => {
             let future = simple(work::listen).grace(Grace::new().ask(Duration::from_secs(1))).submit();
+            // Mostly before it starts.
             if chance.below(2) == 0 {
                 future.abort();
             } else {
@@ -117,12 +118,12 @@ fn submit<'a>(pool: &'a ProcessPoolExecutor, chance: &mut Chance) -> Check<'a> {
             ended(Kind::Abort, future, work::mix(x))
         }
         _ => {
-            // Aborted later, by its own check.
-            let future = simple(work::hang).submit();
-            Box::new(move |tally| {
-                future.abort();
-                ended(Kind::Abort, future, work::mix(x))(tally);
-            })
+            let work = if chance.below(2) == 0 { work::hang } else { work::listen };
+            let future = simple(work).submit();
+            // Mostly while it runs. It must not stay: it could be all that the workers do.
+            future.wait_timeout(Duration::from_micros(chance.below(10_000)));
+            future.abort();
+            ended(Kind::Abort, future, work::mix(x))
         }
     }
 }

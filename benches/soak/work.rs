@@ -67,7 +67,7 @@ pub fn hang_once(x: u64) -> u64 {
 /// Returns early when it is asked to.
 pub fn listen(x: u64) -> u64 {
     let mut naps = 0;
-    while !task::current().should_stop() && naps < 500 {
+    while !task::current().should_stop() && naps < 100 {
         thread::sleep(Duration::from_millis(1));
         naps += 1;
     }
