@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Small tasks, large arguments and results, sleeps, maps, panics, errors, crashes, timeouts, aborts and retries run on two
-//! pools, one for each start method, while their workers are killed, stopped, late and cut off at random. Every few seconds it
+//! pools, one for each start method, whose size changes now and then, while their workers are killed, stopped, late and cut off at random. Every few seconds it
 //! says how it goes. Exit code 1: a result was lost or wrong, something is left behind, or memory has grown too much.
 
 mod drive;
@@ -29,6 +29,8 @@ const DRIVERS: u64 = 2;
 /// What a driver has under way at most.
 const UNDER_WAY: usize = 48;
 const EVERY: Duration = Duration::from_secs(5);
+/// The pools get another size now and then.
+const RESIZE: Duration = Duration::from_millis(700);
 /// A pool that does not end in this time hangs.
 const END: Duration = Duration::from_secs(60);
 
@@ -91,7 +93,7 @@ fn soak(options: &Options, complaints: &mut Vec<String>) -> Result<(), BuildErro
         }
         drop(done);
         let (tally, pools) = (&tally, &pools);
-        s.spawn(move || report(tally, pools, start, stop, &ended));
+        s.spawn(move || report(tally, pools, options, start, &ended));
     });
     println!("{}", tally.summary(start.elapsed()));
     end(&pools, complaints);
@@ -100,14 +102,25 @@ fn soak(options: &Options, complaints: &mut Vec<String>) -> Result<(), BuildErro
 }
 
 /// Says how it goes until all drivers have ended.
-fn report(tally: &Tally, pools: &[ProcessPoolExecutor], start: Instant, stop: Duration, ended: &mpsc::Receiver<()>) {
+fn report(tally: &Tally, pools: &[ProcessPoolExecutor], options: &Options, start: Instant, ended: &mpsc::Receiver<()>) {
     let mut seen = Seen::default();
-    let mut growth = Growth::new(stop);
+    let mut growth = Growth::new(options.time);
     let mut next = start + EVERY;
+    let mut sizes = (1..=options.workers).rev().chain([options.workers; 4]).cycle();
+    let mut resize = start + RESIZE;
     // Nobody sends: the channel ends with the last driver.
     while ended.recv_timeout(Duration::from_millis(20)) == Err(mpsc::RecvTimeoutError::Timeout) {
         let pids: Vec<u32> = pools.iter().flat_map(ProcessPoolExecutor::worker_pids).collect();
         seen.look(&pids);
+        if Instant::now() >= resize {
+            resize += RESIZE;
+            let size = sizes.next().unwrap_or(1);
+            for pool in pools {
+                if let Err(error) = pool.resize(size) {
+                    tally.complain(format!("a pool cannot be resized: {error}"));
+                }
+            }
+        }
         if Instant::now() >= next {
             next += EVERY;
             let sample = Sample::take(&pids);
@@ -126,6 +139,8 @@ fn pools(options: &Options, chaos: bool) -> Result<Vec<ProcessPoolExecutor>, Bui
         ProcessPoolExecutor::builder()
             .max_workers(options.workers)
             .start_method(method)
+            .min_workers(1)
+            .idle_timeout(Duration::from_millis(20))
             .queue_bound(256)
             .initializer(work::be_quiet, ())
     };
