@@ -7,7 +7,7 @@ use concurrent_futures::{
 };
 
 /// Which executor a test runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Kind {
     /// The serial executor: every task is done when `submit` returns.
     Serial,

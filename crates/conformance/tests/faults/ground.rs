@@ -4,18 +4,18 @@ use concurrent_futures::ipc_channel::ipc::{IpcReceiver, IpcSender, channel};
 use concurrent_futures::process::ProcessPoolBuilder;
 use concurrent_futures::{Death, ExecutorExt, Future, ProcessPoolExecutor, TaskError};
 use concurrent_futures_conformance::{Arrival, Kind, Soon, Stage, Ticket};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 /// How workers are started, and how arguments and results travel.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Ground {
     pub kind: Kind,
     pub path: DataPath,
 }
 
 /// The two ways of data between a pool and a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DataPath {
     /// Bytes over the socket.
     Bytes,
@@ -116,6 +116,16 @@ pub fn occupy(
 pub fn strike(process: u32, signal: Signal) {
     let pid = i32::try_from(process).ok().and_then(Pid::from_raw).expect("a process has a positive number");
     kill_process(pid, signal).unwrap_or_else(|error| panic!("{signal:?} to {process}: {error}"));
+}
+
+/// Kills a worker of a pool that may be dead already: by a descriptor that was opened while the pool still had it, so that no
+/// other process can be hit. `false`: it was gone.
+pub fn strike_worker(ex: &ProcessPoolExecutor, worker: u32, signal: Signal) -> bool {
+    let pid = i32::try_from(worker).ok().and_then(Pid::from_raw).expect("a process has a positive number");
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) if ex.worker_pids().contains(&worker) => pidfd_send_signal(pidfd, signal).is_ok(),
+        _ => false,
+    }
 }
 
 /// The death that an error tells of.

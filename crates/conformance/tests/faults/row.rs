@@ -9,7 +9,8 @@
 
 use crate::aftermath::{Belongings, MARK, files, marked};
 use crate::ground::Ground;
-use concurrent_futures_conformance::{Program, until};
+use concurrent_futures_conformance::{Program, Stage, Ticket, until};
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,9 +19,13 @@ use std::time::Duration;
 /// A program that has not ended by then hangs; it notices itself before.
 const HANGS: Duration = Duration::from_secs(240);
 
-/// Makes a `#[test]` of each row for both start methods, on both data paths.
+/// Makes a `#[test]` of each row for both start methods, on both data paths; with `only` for one start method.
 #[macro_export]
 macro_rules! rows {
+    (only ForkServer { $($row:ident),* $(,)? }) => {
+        $crate::rows!(@ground forkserver_only_bytes ForkServer Bytes: $($row)*);
+        $crate::rows!(@ground forkserver_only_handles ForkServer Handles: $($row)*);
+    };
     ($($row:ident),* $(,)?) => {
         $crate::rows!(@ground forkserver_bytes ForkServer Bytes: $($row)*);
         $crate::rows!(@ground forkserver_handles ForkServer Handles: $($row)*);
@@ -43,8 +48,9 @@ macro_rules! rows {
     };
 }
 
-/// Which scene a program plays.
+/// Which scene a program plays, and the stage that hears it.
 const SCENE: &str = "CONCURRENT_FUTURES_FAULTS_SCENE";
+const STAGE: &str = "CONCURRENT_FUTURES_FAULTS_STAGE";
 
 /// The row that this program is for.
 static ROW: OnceLock<&str> = OnceLock::new();
@@ -99,6 +105,29 @@ impl Scene {
         Scene(command)
     }
 
+    /// Another file of the same program.
+    pub fn of_the_file(mut self, program: &Path) -> Self {
+        let mut command = Command::new(program);
+        command.args(self.0.get_args());
+        for (name, value) in self.0.get_envs() {
+            command.env(name, value.expect("none is removed"));
+        }
+        self.0 = command;
+        self
+    }
+
+    /// What the scene's tasks say is heard on this stage.
+    pub fn heard_by(mut self, stage: &Stage) -> Self {
+        self.0.env(STAGE, stage.name());
+        self
+    }
+
+    /// In a process group of its own.
+    pub fn in_a_group(mut self) -> Self {
+        std::os::unix::process::CommandExt::process_group(&mut self.0, 0);
+        self
+    }
+
     pub fn start(self) -> Program {
         Program::run(self.0)
     }
@@ -107,4 +136,9 @@ impl Scene {
 /// The scene that this program is to play; none in the row itself.
 pub fn scene() -> Option<String> {
     std::env::var(SCENE).ok()
+}
+
+/// In a scene: the stage that hears it.
+pub fn ticket() -> Ticket {
+    Ticket::of(std::env::var(STAGE).expect("this scene has a stage"))
 }

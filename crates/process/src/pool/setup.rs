@@ -1,6 +1,7 @@
 //! What runs in a worker before its first task: initializer and preload.
 
 use super::item::offsets;
+use crate::handles::forget_parked;
 use crate::image;
 use crate::launch::PreloadCall;
 use crate::link::Bytes;
@@ -27,8 +28,9 @@ impl SetupCall {
         // Nobody looks at the future: each worker has an outcome of its own.
         drop(capture.submit_fallible(call::<A, R>, (function, args)));
         let task = capture.0.into_inner().ok_or(Refusal::ShutDown)?;
-        let Call { entry, input, handles, .. } = task.encode()?;
+        let Call { entry, input, handles, .. } = task.encode().inspect_err(|_| forget_parked())?;
         if handles {
+            forget_parked();
             let what = "channel handles in the argument of an initializer or a preload: each worker would need its own";
             return Err(Refusal::Unsupported(what.into()).into());
         }
