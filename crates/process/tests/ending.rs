@@ -7,7 +7,7 @@ mod support;
 use concurrent_futures_core::{Executor, ExecutorExt, Shutdown};
 use concurrent_futures_process::{ProcessPoolExecutor, StartMethod};
 use rustix::process::Signal;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,16 +18,16 @@ const DIR: &str = "CF_TEST_DIR";
 
 /// This program again, running only the test `name`, which finds `dir`.
 fn program(name: &str, dir: &Path) -> Child {
-    program_with(name, dir, Stdio::inherit())
+    program_with(name, dir, Stdio::null(), Stdio::inherit())
 }
 
-fn program_with(name: &str, dir: &Path, stderr: Stdio) -> Child {
+fn program_with(name: &str, dir: &Path, stdout: Stdio, stderr: Stdio) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--ignored", "--nocapture", "--test-threads", "1"])
         .env(DIR, dir)
         // As a shell with job control would start it.
         .process_group(0)
-        .stdout(Stdio::null())
+        .stdout(stdout)
         .stderr(stderr)
         .spawn()
         .unwrap()
@@ -100,7 +100,7 @@ fn nothing_is_left_of_a_program_that_is_killed() {
 fn ctrl_c_ends_everything_at_once_and_quietly() {
     for name in ["program_that_waits_forkserver", "program_that_waits_spawn"] {
         let place = Place::new();
-        let mut child = program_with(name, &place.path("."), Stdio::piped());
+        let mut child = program_with(name, &place.path("."), Stdio::null(), Stdio::piped());
         let pids = pids(&place.path("."));
         interrupt_group(&child);
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGINT));
@@ -115,7 +115,7 @@ fn ctrl_c_ends_everything_at_once_and_quietly() {
 fn a_program_that_handles_ctrl_c_keeps_its_workers() {
     for name in ["program_that_handles_interrupts_forkserver", "program_that_handles_interrupts_spawn"] {
         let place = Place::new();
-        let mut child = program_with(name, &place.path("."), Stdio::piped());
+        let mut child = program_with(name, &place.path("."), Stdio::null(), Stdio::piped());
         let pids = pids(&place.path("."));
         interrupt_group(&child);
         assert_eq!(wait_for(&mut child), Some(0));
@@ -123,6 +123,15 @@ fn a_program_that_handles_ctrl_c_keeps_its_workers() {
             eventually(&format!("{name}: process {pid} ends"), || is_gone(pid));
         }
         assert_eq!(stderr_of(&mut child), "");
+    }
+}
+
+#[test]
+fn workers_that_print_where_nobody_reads_can_be_killed() {
+    for name in ["program_that_kills_blocked_writers_forkserver", "program_that_kills_blocked_writers_spawn"] {
+        let place = Place::new();
+        let mut child = program_with(name, &place.path("."), Stdio::piped(), Stdio::inherit());
+        assert_eq!(wait_for(&mut child), Some(0));
     }
 }
 
@@ -288,4 +297,33 @@ fn program_that_handles_interrupts_forkserver() {
 #[ignore = "started by another test"]
 fn program_that_handles_interrupts_spawn() {
     survive_an_interrupt(StartMethod::Spawn);
+}
+
+/// Has two workers that wait for room in the standard output of all, which nobody reads.
+fn kill_blocked_writers(method: StartMethod) {
+    let flood = |()| std::io::stdout().write_all(&vec![b'.'; 1 << 20]).unwrap();
+    for kill in [ProcessPoolExecutor::kill_workers, ProcessPoolExecutor::terminate_workers] {
+        let pool = ProcessPoolExecutor::builder().max_workers(2).start_method(method).build().unwrap();
+        let futures: Vec<_> = (0..2).map(|_| pool.submit(flood, ())).collect();
+        futures.iter().for_each(await_start);
+        eventually("the pipe is full", || rustix::io::ioctl_fionread(std::io::stdout()).unwrap() > 60_000);
+        kill(&pool);
+        futures.into_iter().for_each(|future| assert!(outcome(future).unwrap_err().is_worker_death()));
+        in_time("shutdown", move || pool.shutdown(Shutdown::WAIT));
+    }
+    // Otherwise the end of this test would be announced, where nobody reads.
+    // SAFETY: ends the process; there is nothing left to be cleaned up.
+    unsafe { libc::_exit(0) };
+}
+
+#[test]
+#[ignore = "started by another test"]
+fn program_that_kills_blocked_writers_forkserver() {
+    kill_blocked_writers(StartMethod::ForkServer);
+}
+
+#[test]
+#[ignore = "started by another test"]
+fn program_that_kills_blocked_writers_spawn() {
+    kill_blocked_writers(StartMethod::Spawn);
 }

@@ -10,7 +10,7 @@ use rustix::io::{Errno, read, retry_on_intr};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 use super::protocol::{self, Report, Request};
-use super::{Born, Exit, WorkerId, preload};
+use super::{Born, Ends, Exit, WorkerId, preload};
 use crate::boot;
 use crate::sys::wait::{self, Child};
 use crate::sys::{blob, children, pidfd, procfs, signals, socket, stdio, title};
@@ -42,15 +42,15 @@ const ROOM_FOR_NAMES: usize = 128;
 /// A worker just after the fork, when everything of the fork server is closed.
 struct Newborn {
     name: String,
-    control: OwnedFd,
+    ends: Ends,
     /// One byte comes when the pool is sure to learn of this worker; the end when it never will.
     go: PipeReader,
 }
 
 impl Newborn {
     fn live(self) -> ! {
-        let Self { name, control, go } = self;
-        match prepare(&name, go) {
+        let Self { name, ends: Ends { control, output }, go } = self;
+        match prepare(&name, output, go) {
             Ok(true) => worker::main(control, Born::Forked),
             Ok(false) => stdio::exit_now(0),
             Err(error) => {
@@ -62,13 +62,16 @@ impl Newborn {
 }
 
 /// Makes a forked process ready to be a worker. `false`: nobody wants it.
-fn prepare(name: &str, mut go: PipeReader) -> io::Result<bool> {
+fn prepare(name: &str, output: Option<[OwnedFd; 2]>, mut go: PipeReader) -> io::Result<bool> {
     // As `spawn` does it, and before any signal can come through.
     wait::lead_group()?;
     signals::unblock_all()?;
     match go.read_exact(&mut [0]) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
         other => other?,
+    }
+    if let Some([stdout, stderr]) = output {
+        stdio::redirect(stdout, stderr)?;
     }
     title::set_thread_name(name)?;
     // SAFETY: the fork server has one thread, so its child has one too, and keeps no argument strings.
@@ -152,8 +155,8 @@ impl Server {
         }
         match Request::receive(&self.control)? {
             None => Ok(Break(None)),
-            Some(Request::Fork { worker, name, control: Some(control) }) => self.fork(worker, name, control),
-            Some(Request::Fork { worker, control: None, .. }) => {
+            Some(Request::Fork { worker, name, ends: Some(ends) }) => self.fork(worker, name, ends),
+            Some(Request::Fork { worker, ends: None, .. }) => {
                 Report::Failed { worker, error: protocol::no_room() }.send(&self.control)?;
                 Ok(Continue(()))
             }
@@ -182,7 +185,7 @@ impl Server {
         Ok(())
     }
 
-    fn fork(&mut self, worker: WorkerId, name: String, control: OwnedFd) -> io::Result<ControlFlow<Option<Newborn>>> {
+    fn fork(&mut self, worker: WorkerId, name: String, ends: Ends) -> io::Result<ControlFlow<Option<Newborn>>> {
         self.refuses |= procfs::thread_count()? != 1;
         if self.refuses {
             let why = "the fork server has more than one thread (the preload or a constructor has started some), and a \
@@ -201,7 +204,7 @@ impl Server {
         stdio::flush();
         // SAFETY: there is one thread, so the child has everything that this process has, in a consistent state.
         let pid = match unsafe { libc::fork() } {
-            0 => return Ok(Break(Some(Newborn { name, control, go }))),
+            0 => return Ok(Break(Some(Newborn { name, ends, go }))),
             -1 => {
                 let error = io::Error::last_os_error();
                 Report::Failed { worker, error }.send(&self.control)?;
@@ -209,7 +212,7 @@ impl Server {
             }
             pid => pid,
         };
-        drop(control);
+        drop(ends);
         // Not reaped yet, so the pid is this child.
         match pidfd::open_child(pid) {
             Ok(pidfd) => {

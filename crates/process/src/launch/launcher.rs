@@ -10,7 +10,7 @@ use concurrent_futures_core::{Death, Ending, TaskError, TaskErrorKind};
 
 use super::protocol::{self, Report};
 use super::spawn::{Spawned, spawn};
-use super::{Born, Exit, ExitReport, LaunchEvent, PreloadCall, StartMethod, WorkerId, forkserver};
+use super::{Born, Ends, Exit, ExitReport, LaunchEvent, PreloadCall, StartMethod, WorkerId, forkserver};
 use crate::boot::variable::Role;
 use crate::sys::bell::Bell;
 use crate::sys::poller::{Interest, Poller};
@@ -75,7 +75,7 @@ struct Request {
     worker: WorkerId,
     name: String,
     /// Kept until the worker is there, for another fork server if this one dies.
-    control: OwnedFd,
+    ends: Ends,
     sent: bool,
 }
 
@@ -127,10 +127,9 @@ impl Launcher {
         Ok(launcher)
     }
 
-    /// Asks for a worker whose end of the control socket is `control`. [`LaunchEvent::Started`] or
-    /// [`LaunchEvent::Failed`] follows.
-    pub(crate) fn start(&mut self, worker: WorkerId, name: &str, control: OwnedFd) {
-        self.requests.push(Request { worker, name: name.to_owned(), control, sent: false });
+    /// Asks for a worker. [`LaunchEvent::Started`] or [`LaunchEvent::Failed`] follows.
+    pub(crate) fn start(&mut self, worker: WorkerId, name: &str, ends: Ends) {
+        self.requests.push(Request { worker, name: name.to_owned(), ends, sent: false });
         self.advance();
     }
 
@@ -226,8 +225,8 @@ impl Launcher {
     }
 
     fn spawn_worker(&mut self, request: Request) {
-        let Request { worker, name, control, .. } = request;
-        match spawn(Role::Worker, &name, control) {
+        let Request { worker, name, ends, .. } = request;
+        match spawn(Role::Worker, &name, ends) {
             Ok(Spawned { pid, pidfd }) => {
                 self.lives.insert(worker, Life::Spawned);
                 self.push(LaunchEvent::Started { worker, pid, pidfd, born: Born::Spawned });
@@ -250,7 +249,7 @@ impl Launcher {
             if under_way == UNDER_WAY {
                 break;
             }
-            match protocol::send_fork(&server.socket, request.worker, &request.name, request.control.as_fd()) {
+            match protocol::send_fork(&server.socket, request.worker, &request.name, &request.ends) {
                 Ok(()) => {
                     request.sent = true;
                     under_way += 1;
@@ -278,7 +277,7 @@ impl Launcher {
         protocol::send_begin(&socket, self.depth, preload)?;
         socket::set_nonblocking(&socket, true)?;
         self.poller.add(&socket, SERVER, Interest::READ)?;
-        let process = spawn(Role::ForkServer, &forkserver::padded_name(), control)?;
+        let process = spawn(Role::ForkServer, &forkserver::padded_name(), Ends { control, output: None })?;
         let server = self.server.insert(Server { socket, process, ready: false });
         // From here on the server ends with the launcher, whatever else fails.
         self.poller.add(&server.process.pidfd, SERVER, Interest::READ)

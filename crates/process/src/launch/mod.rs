@@ -23,6 +23,15 @@ pub(crate) use crate::sys::exit::{Exit, ExitReport};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct WorkerId(pub(crate) u64);
 
+/// The ends of a worker that go with it.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    /// Of its control socket.
+    pub(crate) control: OwnedFd,
+    /// Its standard output and error, if they are not those of this process.
+    pub(crate) output: Option<[OwnedFd; 2]>,
+}
+
 /// How a worker process came into being.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Born {

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::{Exit, ExitReport, WorkerId};
+use super::{Ends, Exit, ExitReport, WorkerId};
 use crate::sys::message::{self, Received};
 
 /// From the pool to the fork server.
@@ -11,8 +11,8 @@ use crate::sys::message::{self, Received};
 pub(super) enum Request {
     /// The first message. With a preload, its argument follows as a blob.
     Begin { depth: u32, preload: Option<(u64, u64, OwnedFd)> },
-    /// Fork a worker, which gets this end of its control socket. `None`: there was no room for the descriptor.
-    Fork { worker: WorkerId, name: String, control: Option<OwnedFd> },
+    /// Fork a worker, which gets these ends. `None`: there was no room for the descriptors.
+    Fork { worker: WorkerId, name: String, ends: Option<Ends> },
 }
 
 /// From the fork server to the pool.
@@ -44,6 +44,7 @@ const STARTED: u8 = 5;
 const FAILED: u8 = 6;
 const REFUSED: u8 = 7;
 const EXITED: u8 = 8;
+const FORK_WITH_OUTPUT: u8 = 9;
 
 pub(super) fn send_begin(socket: impl AsFd, depth: u32, preload: Option<(u64, u64, BorrowedFd<'_>)>) -> io::Result<()> {
     let mut bytes = vec![BEGIN];
@@ -56,8 +57,15 @@ pub(super) fn send_begin(socket: impl AsFd, depth: u32, preload: Option<(u64, u6
     message::send(socket, &bytes, &[])
 }
 
-pub(super) fn send_fork(socket: impl AsFd, worker: WorkerId, name: &str, control: BorrowedFd<'_>) -> io::Result<()> {
-    message::send(socket, &with_text(FORK, worker.0, name), &[control])
+pub(super) fn send_fork(socket: impl AsFd, worker: WorkerId, name: &str, ends: &Ends) -> io::Result<()> {
+    let control = ends.control.as_fd();
+    match &ends.output {
+        None => message::send(socket, &with_text(FORK, worker.0, name), &[control]),
+        Some([stdout, stderr]) => {
+            let text = with_text(FORK_WITH_OUTPUT, worker.0, name);
+            message::send(socket, &text, &[control, stdout.as_fd(), stderr.as_fd()])
+        }
+    }
 }
 
 impl Report {
@@ -161,9 +169,15 @@ impl Request {
                 };
                 Self::Begin { depth, preload }
             }
-            FORK => {
+            kind @ (FORK | FORK_WITH_OUTPUT) => {
                 let worker = WorkerId(fields.word()?);
-                Self::Fork { worker, name: fields.text()?, control: fds.next() }
+                let name = fields.text()?;
+                let control = fds.next();
+                let output = fds.next().zip(fds.next()).map(|(stdout, stderr)| [stdout, stderr]);
+                // All of them or none: half a set of descriptors makes no worker.
+                let complete = output.is_some() == (kind == FORK_WITH_OUTPUT);
+                let ends = control.filter(|_| complete).map(|control| Ends { control, output });
+                Self::Fork { worker, name, ends }
             }
             _ => return None,
         };
@@ -240,17 +254,22 @@ mod tests {
         let (pool, server) = packet_pair().unwrap();
         send_begin(&pool, 3, None).unwrap();
         send_begin(&pool, 2, Some((7, 8, null().as_fd()))).unwrap();
-        send_fork(&pool, WorkerId(9), "worker-é", null().as_fd()).unwrap();
-        send_fork(&pool, WorkerId(10), &"é".repeat(MAX), null().as_fd()).unwrap();
+        let output = Some([null(), null()]);
+        send_fork(&pool, WorkerId(9), "worker-é", &Ends { control: null(), output }).unwrap();
+        send_fork(&pool, WorkerId(10), &"é".repeat(MAX), &Ends { control: null(), output: None }).unwrap();
         drop(pool);
 
         let next = || Request::receive(&server).unwrap();
         assert!(matches!(next(), Some(Request::Begin { depth: 3, preload: None })));
         assert!(matches!(next(), Some(Request::Begin { depth: 2, preload: Some((7, 8, _)) })));
-        let Some(Request::Fork { worker: WorkerId(9), name, .. }) = next() else { panic!("a fork request") };
-        assert_eq!(name, "worker-é");
-        let Some(Request::Fork { worker: WorkerId(10), name, .. }) = next() else { panic!("a fork request") };
-        assert_eq!(name.len(), TEXT_MAX);
+        let Some(Request::Fork { worker: WorkerId(9), name, ends: Some(ends) }) = next() else {
+            panic!("a fork request")
+        };
+        assert!(name == "worker-é" && ends.output.is_some());
+        let Some(Request::Fork { worker: WorkerId(10), name, ends: Some(ends) }) = next() else {
+            panic!("a fork request")
+        };
+        assert!(name.len() == TEXT_MAX && ends.output.is_none());
         assert!(next().is_none());
     }
 
@@ -289,7 +308,9 @@ mod tests {
         let report = Report::decode(&bytes, Vec::new());
         assert!(matches!(report, Some(Report::Failed { worker: WorkerId(4), .. })), "{report:?}");
         let request = Request::decode(&with_text(FORK, 4, "no socket"), Vec::new());
-        assert!(matches!(request, Some(Request::Fork { worker: WorkerId(4), control: None, .. })), "{request:?}");
+        assert!(matches!(request, Some(Request::Fork { worker: WorkerId(4), ends: None, .. })), "{request:?}");
+        let request = Request::decode(&with_text(FORK_WITH_OUTPUT, 4, "no output"), vec![null(), null()]);
+        assert!(matches!(request, Some(Request::Fork { worker: WorkerId(4), ends: None, .. })), "{request:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use super::Ends;
 use crate::boot::variable::{self, Role};
 use crate::sys::pidfd;
 
@@ -20,16 +21,17 @@ pub(super) struct Spawned {
 /// The child leads a process group of its own: Ctrl-C at the terminal is for the program that the user sees, which decides
 /// what becomes of its workers; and what they start can be ended with them.
 ///
-/// It gets the parent's standard output and error, and nothing else. Without `pre_exec` and its like
+/// It gets the parent's standard output and error, unless it is given others, and nothing else. Without `pre_exec` and its like
 /// std uses `posix_spawn`, which does not copy page tables: the time does not grow with the parent's memory.
-pub(super) fn spawn(role: Role, name: &str, control: OwnedFd) -> io::Result<Spawned> {
+pub(super) fn spawn(role: Role, name: &str, ends: Ends) -> io::Result<Spawned> {
     // This link leads to the file that runs, also when another one has taken its place on disk.
-    let mut child = Command::new("/proc/self/exe")
-        .arg0(name.replace('\0', ""))
-        .env(variable::NAME, role.value())
-        .stdin(Stdio::from(control))
-        .process_group(0)
-        .spawn()?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(name.replace('\0', "")).env(variable::NAME, role.value()).process_group(0);
+    command.stdin(Stdio::from(ends.control));
+    if let Some([stdout, stderr]) = ends.output {
+        command.stdout(stdout).stderr(stderr);
+    }
+    let mut child = command.spawn()?;
     let pid = child.id() as i32;
     match pidfd::open_child(pid) {
         // Dropping `Child` does not wait: from here on the descriptor stands for the process.

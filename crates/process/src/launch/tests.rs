@@ -64,7 +64,7 @@ impl Pool {
 
     fn request(&mut self, id: u64, name: &str) -> OwnedFd {
         let (ours, theirs) = socket::packet_pair().unwrap();
-        self.launcher.start(WorkerId(id), name, theirs);
+        self.launcher.start(WorkerId(id), name, Ends { control: theirs, output: None });
         ours
     }
 
@@ -511,7 +511,7 @@ fn as_a_program_without_descriptors() {
     while let Ok(file) = fs::File::open("/dev/null") {
         all.push(file);
     }
-    pool.launcher.start(WorkerId(2), "without", theirs);
+    pool.launcher.start(WorkerId(2), "without", Ends { control: theirs, output: None });
     let (error, _) = pool.expect("failure of the start", |event| match event {
         LaunchEvent::Failed { worker: WorkerId(2), error } => Some(error.raw_os_error()),
         _ => None,

@@ -40,6 +40,7 @@ pub struct ProcessPoolBuilder {
     initializer_timeout: Option<Duration>,
     start_method: StartMethod,
     prefix: Option<String>,
+    capture: bool,
     pub(super) rules: Rules,
     /// `cpu_affinity` was called, maybe with no CPU at all.
     pub(super) pinned: bool,
@@ -63,6 +64,7 @@ impl ProcessPoolBuilder {
             initializer_timeout: None,
             start_method: StartMethod::default(),
             prefix: None,
+            capture: false,
             rules: Rules::default(),
             pinned: false,
             on_drop: OnDrop::default(),
@@ -217,6 +219,32 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// Catches what each task writes to standard output and standard error: it is then not seen there, but with the outcome,
+    /// by `future.output()` and `error.output()`; and the death of a worker says its last lines. Of each stream of a task the
+    /// last megabyte is kept. What is printed before the first task, or between tasks, is lost or belongs to the next one;
+    /// programs that a task starts are caught too. Workers get one task at a time then, so very short tasks take longer.
+    ///
+    /// The default is not to: workers print where this process does.
+    ///
+    /// ```
+    /// use concurrent_futures_core::ExecutorExt;
+    /// use concurrent_futures_process::ProcessPoolExecutor;
+    ///
+    /// fn stumble(_: ()) {
+    ///     print!("so far");
+    ///     panic!("and no further");
+    /// }
+    ///
+    /// let pool = ProcessPoolExecutor::builder().max_workers(1).capture_output(true).build()?;
+    /// let error = pool.submit(stumble, ()).result().unwrap_err();
+    /// assert_eq!(error.output().unwrap().stdout_text(), "so far");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn capture_output(mut self, on: bool) -> Self {
+        self.capture = on;
+        self
+    }
+
     /// What dropping the pool does.
     pub fn on_drop(mut self, what: OnDrop) -> Self {
         self.on_drop = what;
@@ -266,6 +294,7 @@ impl ProcessPoolBuilder {
             queue_bound: at_least_one(self.queue_bound, "queue_bound")?,
             start_method: self.start_method,
             prefix: self.prefix.unwrap_or_else(default_prefix),
+            capture: self.capture,
             rules: limits::check(self.rules, self.pinned)?,
             initializer: setup(self.initializer, "initializer")?,
             preload: setup(self.preload, "preload")?,
@@ -290,6 +319,7 @@ impl fmt::Debug for ProcessPoolBuilder {
             .field("max_tasks_per_child", &self.max_tasks_per_child)
             .field("queue_bound", &self.queue_bound)
             .field("start_method", &self.start_method)
+            .field("capture", &self.capture)
             .field("rules", &self.rules)
             .field("on_drop", &self.on_drop)
             .finish_non_exhaustive()

@@ -33,6 +33,8 @@ pub(super) struct Settings {
     pub(super) ready_within: Option<Duration>,
     pub(super) start_method: StartMethod,
     pub(super) prefix: String,
+    /// Whether what tasks print is caught.
+    pub(super) capture: bool,
     /// What its workers may use.
     pub(super) rules: Rules,
     pub(super) initializer: Option<SetupCall>,

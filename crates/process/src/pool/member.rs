@@ -67,6 +67,8 @@ pub(super) struct Member {
     /// Tasks that have run.
     served: usize,
     window: usize,
+    /// It is given one task at a time, whatever its window: what it prints is that task's.
+    alone: bool,
     /// The contexts that it has, the one used last at the end.
     contexts: VecDeque<u64>,
 }
@@ -117,8 +119,14 @@ impl Member {
             sent: 0,
             served: 0,
             window: WINDOW_MIN,
+            alone: false,
             contexts: VecDeque::new(),
         }
+    }
+
+    /// With one task at a time.
+    pub(super) fn alone(self, alone: bool) -> Self {
+        Member { alone, ..self }
     }
 
     /// We are about to end it, for this reason unless there was one before.
@@ -151,7 +159,10 @@ impl Member {
             return false;
         }
         self.live == 0
-            || self.live < self.window.min(share) && self.bytes + item.input.len() <= AHEAD && item.can_be_buffered()
+            || !self.alone
+                && self.live < self.window.min(share)
+                && self.bytes + item.input.len() <= AHEAD
+                && item.can_be_buffered()
     }
 
     #[cfg(test)]

@@ -5,11 +5,13 @@ mod births;
 mod deaths;
 mod evidence;
 mod ladder;
+mod printed;
 mod settling;
 
 use self::births::Starts;
 use self::deaths::Wake;
 use self::ladder::Ladder;
+use self::printed::Printed;
 use super::inner::Inner;
 use super::item::{Item, handles_error};
 use super::state::{After, State};
@@ -23,7 +25,7 @@ use crate::sys::pidfd;
 use crate::sys::poller::{Interest, Poller, Ready};
 use crate::wire::{Step, Up};
 use concurrent_futures_core::task::{Reply, Status, decode_error};
-use concurrent_futures_core::{BuildError, CodecStep, KilledBy, TaskError};
+use concurrent_futures_core::{BuildError, CodecStep, KilledBy, TaskError, TaskOutput};
 use rustix::process::Signal;
 use std::collections::HashMap;
 use std::io;
@@ -68,6 +70,8 @@ struct Post {
     page: Arc<Page>,
     /// The end of it tells the worker that nobody needs it any more.
     control: OwnedFd,
+    /// What it prints, where that is captured.
+    printed: Option<Printed>,
     pidfd: Option<Arc<OwnedFd>>,
     /// The worker has closed its end of the link, or sent garbage: nothing is received any more.
     deaf: Option<Instant>,
@@ -153,6 +157,11 @@ impl Supervisor {
             token => match Token::parse(token) {
                 Token::Link(id) => self.link_ready(id, ready),
                 Token::Process(id) => self.bury(id),
+                Token::Output(id) => {
+                    if let Some(printed) = self.posts.get_mut(&id).and_then(|post| post.printed.as_mut()) {
+                        printed.drain(&self.poller);
+                    }
+                }
             },
         }
     }
@@ -206,7 +215,7 @@ impl Supervisor {
         if frames.is_empty() {
             return Ok(());
         }
-        let mut news = News::default();
+        let mut news = News { output: self.output_before(id, frames), ..News::default() };
         let sense = {
             let mut state = self.pool.lock();
             let sense = frames.drain(..).try_for_each(|(head, body)| news.take(&mut state, id, head, body));
@@ -237,6 +246,14 @@ impl Supervisor {
             self.pool.break_down(&why);
         }
         sense
+    }
+
+    /// What a worker has printed for the task whose result is among these frames: to be taken before it gets another one.
+    /// What it has printed before it was ready is no task's.
+    fn output_before(&mut self, id: WorkerId, frames: &[Frame<Up>]) -> Option<TaskOutput> {
+        let printed = self.posts.get_mut(&id)?.printed.as_mut()?;
+        let is_end = |(head, _): &Frame<Up>| matches!(head, Up::Ready | Up::Result { .. });
+        frames.iter().any(is_end).then(|| printed.take(&self.poller))
     }
 
     fn open_lane(&mut self, id: WorkerId) {
@@ -314,6 +331,8 @@ struct News {
     done: Vec<(Item, Result<Reply, TaskError>)>,
     ready: bool,
     setup_failed: Option<(Step, Vec<u8>)>,
+    /// Of the task that is done.
+    output: Option<TaskOutput>,
     /// The worker waits for its lane.
     lane: bool,
 }
@@ -334,6 +353,9 @@ impl News {
             Up::Started(ticket) => state.announced(id, ticket).map_err(|_| unexpected("the start of another task")),
             Up::Result { ticket, failed, again, retire, handles, .. } => {
                 let item = state.finished(id, ticket).map_err(|_| unexpected("the result of another task"))?;
+                if let Some(output) = self.output.take() {
+                    item.task.attach_output(output);
+                }
                 let status = if failed { Status::Error } else { Status::Value };
                 if retire {
                     state.retire(id);
@@ -390,18 +412,24 @@ impl Post {
 enum Token {
     Link(WorkerId),
     Process(WorkerId),
+    Output(WorkerId),
 }
 
 impl Token {
     fn encode(self) -> u64 {
         match self {
-            Token::Link(WorkerId(id)) => id << 1,
-            Token::Process(WorkerId(id)) => id << 1 | 1,
+            Token::Link(WorkerId(id)) => id << 2,
+            Token::Process(WorkerId(id)) => id << 2 | 1,
+            Token::Output(WorkerId(id)) => id << 2 | 2,
         }
     }
 
     fn parse(token: u64) -> Self {
-        let id = WorkerId(token >> 1);
-        if token & 1 == 0 { Token::Link(id) } else { Token::Process(id) }
+        let id = WorkerId(token >> 2);
+        match token & 3 {
+            0 => Token::Link(id),
+            1 => Token::Process(id),
+            _ => Token::Output(id),
+        }
     }
 }

@@ -5,6 +5,7 @@
 pub(crate) mod abort;
 pub(crate) mod bell;
 pub(crate) mod blob;
+pub(crate) mod capture;
 pub(crate) mod children;
 pub(crate) mod clock;
 pub(crate) mod exit;

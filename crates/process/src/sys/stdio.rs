@@ -6,7 +6,7 @@ use std::ptr;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, fcntl_dupfd_cloexec, fcntl_getfd};
-use rustix::stdio::dup2_stdin;
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 /// Writes out what Rust's and C's buffers hold: `_exit` and a fork would lose it, or write it twice.
 ///
@@ -50,6 +50,12 @@ pub(crate) fn take_stdin() -> io::Result<OwnedFd> {
     let taken = fcntl_dupfd_cloexec(standard(0), 3)?;
     dup2_stdin(null()?)?;
     Ok(taken)
+}
+
+/// Puts these in the places of standard output and error. What is buffered goes to the new ones.
+pub(crate) fn redirect(stdout: OwnedFd, stderr: OwnedFd) -> io::Result<()> {
+    dup2_stdout(stdout)?;
+    Ok(dup2_stderr(stderr)?)
 }
 
 /// /dev/null, close-on-exec.

@@ -1,8 +1,9 @@
 //! Starting workers, and what to do when that does not work.
 
+use super::printed::Printed;
 use super::{Post, Supervisor, Token};
 use crate::boot;
-use crate::launch::{Born, WorkerId};
+use crate::launch::{Born, Ends, WorkerId};
 use crate::link::{self, Pair, Wiring};
 use crate::pool::member::{Member, Process};
 use crate::pool::setup::SetupCall;
@@ -105,13 +106,18 @@ impl Supervisor {
         // What is sent later must not wait for a worker that does not read.
         socket::set_nonblocking(&control, true)?;
         message::send(&control, &boot.encode(), &[data.as_fd(), page.fd()])?;
-        self.pool.lock().add(Member::new(id, outbound.clone(), page.clone(), self.pool.stops.clone()));
+        let capture = self.pool.settings.capture;
+        let printed = capture.then(|| Printed::watched(&self.poller, Token::Output(id).encode())).transpose()?;
+        let (printed, output) = printed.unzip();
+        let member = Member::new(id, outbound.clone(), page.clone(), self.pool.stops.clone()).alone(capture);
+        self.pool.lock().add(member);
         let post = Post {
             name: name.clone(),
             inbound,
             outbound,
             page,
             control,
+            printed,
             pidfd: None,
             deaf: None,
             ready_by: self.pool.settings.ready_within.and_then(|limit| Instant::now().checked_add(limit)),
@@ -119,7 +125,7 @@ impl Supervisor {
             verdict: None,
         };
         self.posts.insert(id, post);
-        self.launcher.start(id, &name, theirs);
+        self.launcher.start(id, &name, Ends { control: theirs, output });
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use crate::pool::item::Item;
 use crate::pool::state::{After, Estate};
 use crate::slots::Page;
 use crate::wire::Ticket;
-use concurrent_futures_core::{Death, KilledBy, Panic, TaskErrorKind};
+use concurrent_futures_core::{Death, KilledBy, Panic, TaskErrorKind, TaskOutput};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,6 +24,8 @@ pub(super) struct Wake {
     name: String,
     pub(super) page: Arc<Page>,
     pub(super) lost: Vec<(Ticket, Item)>,
+    /// The last that it has printed, where that is captured.
+    pub(super) output: Option<TaskOutput>,
     /// Its status is waited for until then.
     until: Instant,
 }
@@ -39,7 +41,8 @@ impl Supervisor {
     /// started goes to others at once.
     pub(super) fn bury(&mut self, id: WorkerId) {
         while self.receive(id, usize::MAX) {}
-        let Some(post) = self.posts.remove(&id) else { return };
+        let Some(mut post) = self.posts.remove(&id) else { return };
+        let output = post.printed.as_mut().map(|printed| printed.take(&self.poller));
         let Post { name, page, pidfd, verdict, outbound, deaf, .. } = &post;
         if deaf.is_none() {
             post.unwatch_link(&self.poller);
@@ -61,6 +64,7 @@ impl Supervisor {
             name: name.clone(),
             page: page.clone(),
             lost,
+            output,
             until: Instant::now() + self.launcher.patience(id),
         };
         self.wakes.insert(id, wake);
@@ -95,6 +99,9 @@ impl Supervisor {
             self.pool.break_down(&words);
         }
         for (ticket, item) in wake.lost {
+            if let Some(output) = &wake.output {
+                item.task.attach_output(output.clone());
+            }
             let words = wake.page.last_words(ticket);
             self.settle_death(item, death.killed_by(), |deaths| {
                 cause(death.clone().with_deaths(deaths), words.as_deref(), wake.verdict.as_deref())

@@ -2,6 +2,7 @@
 
 use super::Supervisor;
 use super::deaths::Wake;
+use super::printed::last_lines;
 use crate::launch::{Exit, ExitReport};
 use crate::sys::oom::Evidence;
 use concurrent_futures_core::{Death, Ending, KilledBy, OomEvidence, Task};
@@ -17,6 +18,9 @@ impl Supervisor {
         let mut death = Death::new(wake.pid, ending);
         if let Some(peak) = exit.peak_memory.and_then(|peak| wake.page.own_peak(peak)) {
             death = death.with_peak_memory(peak);
+        }
+        if let Some(tail) = wake.output.as_ref().and_then(|output| last_lines(&output.stderr)) {
+            death = death.with_stderr_tail(tail);
         }
         let killed = matches!(ending, Ending::Signal { number: libc::SIGKILL, .. });
         if killed
