@@ -63,8 +63,9 @@ impl State {
     /// The supervisor's look at the whole. `true`: the pool is over.
     pub(in crate::pool) fn tend(&mut self, now: Instant, after: &mut After) -> bool {
         self.rung = false;
-        self.expire_idle(now, after);
+        // Whoever gets something to do now is not idle for too long.
         self.resume(now, after);
+        self.expire_idle(now, after);
         self.drop_limbo(after);
         if !self.closing {
             return false;

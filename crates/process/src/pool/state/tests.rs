@@ -1,5 +1,10 @@
 //! The state with workers that exist only here: every interleaving of what users, workers and deaths can do, without a process.
 
+mod attempts;
+mod history;
+mod sharing;
+mod sizing;
+
 use super::*;
 use crate::link::Bytes;
 use crate::pool::member::Stage;
@@ -7,12 +12,11 @@ use crate::pool::stops::Stops;
 use crate::slots::Page;
 use crate::sys::bell::Bell;
 use crate::wire::{Down, Ticket};
-use concurrent_futures_core::task::{Reply, Status};
+use concurrent_futures_core::task::{Reply, Status, Verdict};
 use concurrent_futures_core::{
-    Executor, ExecutorExt, Future, Handle, Refusal, Shutdown, Task, TaskError, TaskErrorKind,
+    Backoff, Executor, ExecutorExt, Future, Handle, Refusal, Shutdown, Task, TaskError, TaskErrorKind,
 };
 use parking_lot::Mutex;
-use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
@@ -83,6 +87,16 @@ struct Rig {
     started: HashSet<(u64, Ticket)>,
     finished: usize,
     lost: usize,
+    /// Attempts that were followed by another one.
+    again: usize,
+}
+
+/// What is asked for a task.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wish {
+    retries: u32,
+    /// Whether there is a pause between two attempts.
+    pause: bool,
 }
 
 impl Rig {
@@ -100,6 +114,7 @@ impl Rig {
             started: HashSet::new(),
             finished: 0,
             lost: 0,
+            again: 0,
         }
     }
 
@@ -113,8 +128,14 @@ impl Rig {
     }
 
     fn submit(&mut self) {
+        self.submit_with(Wish::default());
+    }
+
+    fn submit_with(&mut self, wish: Wish) {
         let capture = Capture::default();
-        self.futures.push(capture.submit(number, self.futures.len() as u64));
+        let backoff = if wish.pause { Backoff::fixed(IDLE).jitter(0.0) } else { Backoff::NONE };
+        let n = self.futures.len() as u64;
+        self.futures.push(capture.task(number, n).retries(wish.retries).backoff(backoff).submit());
         let task = capture.0.lock().pop().unwrap();
         let item = Item::encode(task).unwrap();
         item.task.release_work();
@@ -159,6 +180,10 @@ impl Rig {
                 worker.running = Some(task.ticket);
                 worker.served += 1;
                 assert!(self.state.limits.tasks.is_none_or(|limit| worker.served <= limit), "more than its share");
+                assert_eq!(self.state.members[&WorkerId(id)].stopping, None, "more for one that is to stop");
+                if task.announce {
+                    self.step(|state, _| state.announced(WorkerId(id), task.ticket)).unwrap();
+                }
             }
             Some(Down::Task(task)) => {
                 self.step(|state, after| {
@@ -180,15 +205,39 @@ impl Rig {
 
     /// The worker's task is done.
     fn finish(&mut self, id: u64) -> bool {
+        self.finish_with(id, true)
+    }
+
+    /// The worker's task is done, and well if `good`.
+    fn finish_with(&mut self, id: u64, good: bool) -> bool {
         let Some(ticket) = self.workers.get_mut(&id).and_then(|worker| worker.running.take()) else { return false };
         let item = self.step(|state, after| {
             let item = state.finished(WorkerId(id), ticket).unwrap();
             state.employ(WorkerId(id), 1, after);
             item
         });
-        item.task.complete(Reply { status: Status::Value, bytes: vec![7], again: false, handles: None });
-        self.finished += 1;
+        let reply = Reply { status: Status::Value, bytes: vec![7], again: !good, handles: None };
+        let pause = item.task.judge(&reply);
+        if let Some(item) = self.again(item, pause) {
+            item.task.complete(reply);
+            self.finished += 1;
+        }
         true
+    }
+
+    /// As the supervisor does it.
+    fn again(&mut self, item: Item, pause: Option<Duration>) -> Option<Item> {
+        let Some(pause) = pause else { return Some(item) };
+        let item = self.step(|state, after| state.try_again(item, pause, Instant::now(), after));
+        self.again += usize::from(item.is_none());
+        item
+    }
+
+    /// What was asked for since the last time.
+    fn stop(&mut self) {
+        for request in self.stops.take() {
+            let _ = self.step(|state, after| state.stop(request, after));
+        }
     }
 
     fn die(&mut self, id: u64) {
@@ -197,8 +246,11 @@ impl Rig {
         assert_eq!(estate.lost.len(), usize::from(worker.running.is_some()), "it costs the task that it had started");
         for (ticket, item) in estate.lost {
             assert_eq!(Some(ticket), worker.running);
-            item.task.fail(TaskError::new(TaskErrorKind::Abandoned));
-            self.lost += 1;
+            let pause = item.task.retry_after(Verdict::Died);
+            if let Some(item) = self.again(item, pause) {
+                item.task.fail(TaskError::new(TaskErrorKind::Abandoned));
+                self.lost += 1;
+            }
         }
     }
 
@@ -239,7 +291,8 @@ impl Rig {
         // A worker that comes up moves nothing by itself: what it changes shows in the round after.
         let mut still = 0;
         while still < 2 {
-            let over = self.step(|state, after| state.tend(Instant::now(), after));
+            self.stop();
+            let over = self.step(|state, after| state.tend(Instant::now() + 2 * IDLE, after));
             self.start(true);
             self.all_ready();
             let ids: Vec<u64> = self.workers.keys().copied().collect();
@@ -256,318 +309,5 @@ impl Rig {
                 break;
             }
         }
-    }
-}
-
-#[test]
-fn tasks_start_in_their_order_also_while_workers_come_up() {
-    let mut rig = Rig::new(3, None);
-    (0..9).for_each(|_| rig.submit());
-    rig.start(false);
-    for id in 0..3 {
-        rig.ready(id);
-        rig.take(id);
-    }
-    // The first one may have been given the second task; whoever came up then fetched it.
-    (0..3).for_each(|id| rig.run_next(id));
-    assert_eq!(rig.running(), [0, 1, 2]);
-}
-
-#[test]
-fn a_worker_is_given_more_only_when_it_is_quick() {
-    let mut rig = Rig::new(1, None);
-    (0..300).for_each(|_| rig.submit());
-    rig.start(true);
-    let waiting = |rig: &Rig| rig.workers[&0].posted.0.lock().len();
-    assert_eq!(waiting(&rig), 2);
-    for _ in 0..50 {
-        // One answer at a time: the supervisor is quicker.
-        assert!(rig.take(0) && rig.finish(0));
-        assert_eq!(waiting(&rig), 2);
-    }
-    let mut most = 0;
-    for _ in 0..8 {
-        // All answers at once: the worker is quicker.
-        let mut tickets = Vec::new();
-        while rig.take(0) {
-            tickets.extend(rig.workers.get_mut(&0).unwrap().running.take());
-        }
-        let done = tickets.len();
-        rig.step(|state, after| {
-            for ticket in tickets {
-                state.finished(WorkerId(0), ticket).unwrap().task.complete(Reply {
-                    status: Status::Value,
-                    bytes: vec![7],
-                    again: false,
-                    handles: None,
-                });
-            }
-            state.employ(WorkerId(0), done, after);
-        });
-        most = most.max(waiting(&rig));
-    }
-    assert!((16..=64).contains(&most), "{most}");
-}
-
-#[test]
-fn an_idle_worker_fetches_what_waits_behind_a_long_task() {
-    let mut rig = Rig::new(2, None);
-    (0..4).for_each(|_| rig.submit());
-    rig.start(true);
-    rig.take(0);
-    rig.take(1);
-    assert_eq!(rig.running(), [0, 1]);
-    // The second worker does all the rest, the first one sticks to its task.
-    for n in 2..4 {
-        rig.finish(1);
-        rig.run_next(1);
-        assert_eq!(rig.running(), [0, n]);
-    }
-}
-
-#[test]
-fn what_is_overtaken_by_far_is_fetched_also_where_workers_are_quick() {
-    let mut rig = Rig::new(2, None);
-    (0..2000).for_each(|_| rig.submit());
-    rig.start(true);
-    for member in rig.state.members.values_mut() {
-        (0..5).for_each(|_| member.starved(1000));
-    }
-    // The first worker is given many, and starts the first of them for ever.
-    rig.take(0);
-    rig.finish(0);
-    rig.run_next(0);
-    let stuck = rig.running()[0];
-    for _ in 0..1000 {
-        rig.run_next(1);
-        rig.finish(1);
-    }
-    let overtaken = (0..500).filter(|n| *n != stuck && !rig.futures[*n].done()).count();
-    assert_eq!(overtaken, 0, "of the first 500 tasks only the one that runs is left");
-}
-
-#[test]
-fn a_death_puts_tasks_back_in_their_order() {
-    let mut rig = Rig::new(1, None);
-    (0..10).for_each(|_| rig.submit());
-    rig.start(true);
-    rig.take(0);
-    rig.die(0);
-    assert_eq!(rig.state.queue.iter().map(|item| item.number).collect::<Vec<_>>(), (1..10).collect::<Vec<_>>());
-    rig.start(true);
-    rig.take(1);
-    assert_eq!(rig.running(), [1]);
-}
-
-#[test]
-fn an_answer_to_another_task_is_a_misfit() {
-    let mut rig = Rig::new(1, None);
-    (0..3).for_each(|_| rig.submit());
-    rig.start(true);
-    rig.take(0);
-    let ticket = rig.workers[&0].running.unwrap();
-    let id = WorkerId(0);
-    let other = Ticket { seq: ticket.seq + 1, ..ticket };
-    assert!(rig.state.finished(id, other).is_err());
-    assert!(rig.state.announced(id, other).is_err());
-    assert!(rig.state.announced(id, ticket).is_ok());
-    assert!(rig.state.finished(WorkerId(9), ticket).is_err());
-    assert!(rig.state.finished(id, ticket).is_ok());
-    assert!(rig.state.finished(id, ticket).is_err(), "twice");
-    assert!(!rig.step(|state, after| state.ready(id, after)), "ready twice");
-}
-
-#[test]
-fn workers_that_are_idle_for_long_leave_the_oldest_first() {
-    let mut rig = Rig::with(Limits { workers: 4, min_workers: 1, idle_timeout: Some(IDLE), tasks: None });
-    rig.start(true);
-    assert_eq!(rig.workers.len(), 1, "those that are kept come up without work");
-    (0..4).for_each(|_| rig.submit());
-    rig.start(true);
-    (0..4).for_each(|id| rig.run_next(id));
-    [2, 0, 1].into_iter().for_each(|id| assert!(rig.finish(id)));
-    let first = rig.state.members[&WorkerId(2)].idle_since.unwrap();
-    rig.step(|state, after| state.expire_idle(first + IDLE - Duration::from_nanos(1), after));
-    assert_eq!(rig.leaving(), []);
-    rig.step(|state, after| state.expire_idle(first + IDLE, after));
-    assert_eq!(rig.leaving(), [2]);
-    assert!(rig.state.next_expiry().is_some());
-    // The one that runs is among those that are kept.
-    rig.expire();
-    assert_eq!(rig.leaving(), [0, 1, 2]);
-    rig.finish(3);
-    rig.expire();
-    assert_eq!(rig.leaving(), [0, 1, 2], "the last one is kept");
-}
-
-#[test]
-fn a_task_that_comes_while_workers_leave_starts_another() {
-    let mut rig = Rig::new(1, None);
-    rig.submit();
-    rig.start(true);
-    rig.take(0);
-    rig.finish(0);
-    rig.expire();
-    rig.submit();
-    assert_eq!(rig.state.wanted(), 0, "there is no room before it is gone");
-    rig.run_next(0);
-    rig.die(0);
-    rig.start(true);
-    rig.run_next(1);
-    assert_eq!(rig.running(), [1]);
-}
-
-#[test]
-fn shrinking_spares_those_that_work() {
-    let mut rig = Rig::new(4, None);
-    (0..3).for_each(|_| rig.submit());
-    rig.start(true);
-    (0..3).for_each(|id| rig.run_next(id));
-    rig.submit();
-    rig.start(false);
-    rig.finish(1);
-    rig.run_next(1);
-    rig.finish(1);
-    // 0 and 2 work, 1 is idle, 3 is not up yet.
-    let resize = |rig: &mut Rig, n| rig.step(|state, after| state.resize(n, after));
-    resize(&mut rig, 3);
-    assert_eq!(rig.leaving(), [1]);
-    resize(&mut rig, 2);
-    assert_eq!(rig.leaving(), [1, 3]);
-    resize(&mut rig, 1);
-    assert_eq!(rig.leaving(), [0, 1, 3]);
-    assert!(rig.finish(0), "it does what it has begun");
-    rig.run_next(0);
-    assert!(rig.workers[&0].leaving);
-}
-
-#[test]
-fn what_waits_behind_a_long_task_is_demand_where_there_is_room() {
-    let mut rig = Rig::new(1, None);
-    (0..2).for_each(|_| rig.submit());
-    rig.start(true);
-    rig.take(0);
-    assert!(rig.state.queue.is_empty() && rig.running() == [0]);
-    rig.step(|state, after| state.resize(2, after));
-    rig.start(true);
-    rig.run_next(1);
-    assert_eq!(rig.running(), [0, 1]);
-}
-
-#[test]
-fn a_pool_is_warm_when_all_are_ready_or_it_never_will() {
-    let mut rig = Rig::new(3, None);
-    let since = rig.step(|state, after| state.warm_up(after));
-    rig.start(true);
-    assert!(rig.state.is_warm(since) == Ok(true) && rig.workers.len() == 3);
-    rig.expire();
-    assert_eq!(rig.leaving(), [], "nobody leaves while somebody waits for all");
-    rig.die(1);
-    assert_eq!(rig.state.is_warm(since), Ok(false));
-    rig.step(|state, after| state.gave_up("no memory", after));
-    assert_eq!(rig.state.is_warm(since), Err(Refusal::Broken("no memory".into())));
-    rig.state.warmed_up();
-    assert_eq!(rig.state.wanted(), 0);
-    let since = rig.step(|state, after| state.warm_up(after));
-    assert_eq!(rig.state.wanted(), 1);
-    drop(rig.step(|state, after| state.close(true, after)));
-    assert_eq!(rig.state.is_warm(since), Err(Refusal::ShutDown));
-}
-
-#[derive(Clone, Debug)]
-enum Deed {
-    Submit(usize),
-    Start { ready: bool },
-    Ready(usize),
-    Take(usize),
-    Finish(usize),
-    Die(usize),
-    Cancel(prop::sample::Index),
-    Tend,
-    Expire,
-    Resize(usize),
-    Close { cancel: bool },
-}
-
-fn deed() -> impl Strategy<Value = Deed> {
-    let worker = 0..4_usize;
-    prop_oneof![
-        4 => (1..12_usize).prop_map(Deed::Submit),
-        4 => any::<bool>().prop_map(|ready| Deed::Start { ready }),
-        2 => worker.clone().prop_map(Deed::Ready),
-        12 => worker.clone().prop_map(Deed::Take),
-        10 => worker.clone().prop_map(Deed::Finish),
-        1 => worker.prop_map(Deed::Die),
-        3 => any::<prop::sample::Index>().prop_map(Deed::Cancel),
-        1 => Just(Deed::Tend),
-        1 => Just(Deed::Expire),
-        1 => (1..6_usize).prop_map(Deed::Resize),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
-
-    #[test]
-    fn every_task_ends_once_whatever_happens(
-        workers in 1..4_usize,
-        min_workers in 0..4_usize,
-        share in proptest::option::of(1..5_usize),
-        deeds in proptest::collection::vec(deed(), 0..150),
-        end in any::<bool>().prop_map(|cancel| Deed::Close { cancel }),
-    ) {
-        let idle_timeout = Some(IDLE);
-        let mut rig = Rig::with(Limits { workers, min_workers: min_workers.min(workers), idle_timeout, tasks: share });
-        let mut cancelled = HashSet::new();
-        for deed in deeds.into_iter().chain([end]) {
-            let nth = |rig: &Rig, n: usize| rig.workers.keys().nth(n % rig.workers.len().max(1)).copied();
-            match deed {
-                Deed::Submit(n) => (0..n).for_each(|_| rig.submit()),
-                Deed::Start { ready } => rig.start(ready),
-                Deed::Ready(n) => {
-                    if let Some(id) = nth(&rig, n).filter(|id| !rig.state.members[&WorkerId(*id)].was_ready) {
-                        rig.ready(id);
-                    }
-                }
-                Deed::Take(n) => drop(nth(&rig, n).map(|id| rig.take(id))),
-                Deed::Finish(n) => drop(nth(&rig, n).map(|id| rig.finish(id))),
-                Deed::Die(n) => drop(nth(&rig, n).map(|id| rig.die(id))),
-                Deed::Cancel(at) if !rig.futures.is_empty() => {
-                    let n = at.index(rig.futures.len());
-                    let runs = rig.futures[n].running();
-                    if rig.futures[n].cancel() {
-                        prop_assert!(!runs);
-                        cancelled.insert(n);
-                    }
-                }
-                Deed::Cancel(_) => {}
-                Deed::Expire => rig.expire(),
-                Deed::Resize(n) => rig.step(|state, after| state.resize(n, after)),
-                Deed::Tend => drop(rig.step(|state, after| state.tend(Instant::now(), after))),
-                Deed::Close { cancel } => {
-                    let items = rig.step(|state, after| state.close(cancel, after));
-                    if cancel {
-                        for item in items {
-                            item.task.cancel();
-                        }
-                        rig.step(|state, after| state.resolved(after));
-                    }
-                }
-            }
-        }
-        rig.drain();
-        prop_assert!(rig.step(|state, after| state.tend(Instant::now(), after)), "the pool comes to its end");
-        let (started, done) = (rig.started.len(), rig.finished + rig.lost);
-        prop_assert_eq!(started, done);
-        let mut by_cancel = 0;
-        for (n, future) in rig.futures.into_iter().enumerate() {
-            prop_assert!(future.done(), "task {} has no outcome", n);
-            let was_cancelled = future.cancelled();
-            prop_assert!(was_cancelled || !cancelled.contains(&n));
-            by_cancel += usize::from(was_cancelled);
-        }
-        // Nothing ran twice, and nothing ran that was cancelled.
-        prop_assert_eq!(rig.state.submitted as usize, done + by_cancel);
-        prop_assert_eq!(rig.state.finished as usize, done + by_cancel);
     }
 }

@@ -1,0 +1,121 @@
+//! Who gets what, and in which order.
+
+use super::*;
+
+#[test]
+fn tasks_start_in_their_order_also_while_workers_come_up() {
+    let mut rig = Rig::new(3, None);
+    (0..9).for_each(|_| rig.submit());
+    rig.start(false);
+    for id in 0..3 {
+        rig.ready(id);
+        rig.take(id);
+    }
+    // The first one may have been given the second task; whoever came up then fetched it.
+    (0..3).for_each(|id| rig.run_next(id));
+    assert_eq!(rig.running(), [0, 1, 2]);
+}
+
+#[test]
+fn a_worker_is_given_more_only_when_it_is_quick() {
+    let mut rig = Rig::new(1, None);
+    (0..300).for_each(|_| rig.submit());
+    rig.start(true);
+    let waiting = |rig: &Rig| rig.workers[&0].posted.0.lock().len();
+    assert_eq!(waiting(&rig), 2);
+    for _ in 0..50 {
+        // One answer at a time: the supervisor is quicker.
+        assert!(rig.take(0) && rig.finish(0));
+        assert_eq!(waiting(&rig), 2);
+    }
+    let mut most = 0;
+    for _ in 0..8 {
+        // All answers at once: the worker is quicker.
+        let mut tickets = Vec::new();
+        while rig.take(0) {
+            tickets.extend(rig.workers.get_mut(&0).unwrap().running.take());
+        }
+        let done = tickets.len();
+        rig.step(|state, after| {
+            for ticket in tickets {
+                state.finished(WorkerId(0), ticket).unwrap().task.complete(Reply {
+                    status: Status::Value,
+                    bytes: vec![7],
+                    again: false,
+                    handles: None,
+                });
+            }
+            state.employ(WorkerId(0), done, after);
+        });
+        most = most.max(waiting(&rig));
+    }
+    assert!((16..=64).contains(&most), "{most}");
+}
+
+#[test]
+fn an_idle_worker_fetches_what_waits_behind_a_long_task() {
+    let mut rig = Rig::new(2, None);
+    (0..4).for_each(|_| rig.submit());
+    rig.start(true);
+    rig.take(0);
+    rig.take(1);
+    assert_eq!(rig.running(), [0, 1]);
+    // The second worker does all the rest, the first one sticks to its task.
+    for n in 2..4 {
+        rig.finish(1);
+        rig.run_next(1);
+        assert_eq!(rig.running(), [0, n]);
+    }
+}
+
+#[test]
+fn what_is_overtaken_by_far_is_fetched_also_where_workers_are_quick() {
+    let mut rig = Rig::new(2, None);
+    (0..2000).for_each(|_| rig.submit());
+    rig.start(true);
+    for member in rig.state.members.values_mut() {
+        (0..5).for_each(|_| member.starved(1000));
+    }
+    // The first worker is given many, and starts the first of them for ever.
+    rig.take(0);
+    rig.finish(0);
+    rig.run_next(0);
+    let stuck = rig.running()[0];
+    for _ in 0..1000 {
+        rig.run_next(1);
+        rig.finish(1);
+    }
+    let overtaken = (0..500).filter(|n| *n != stuck && !rig.futures[*n].done()).count();
+    assert_eq!(overtaken, 0, "of the first 500 tasks only the one that runs is left");
+}
+
+#[test]
+fn a_death_puts_tasks_back_in_their_order() {
+    let mut rig = Rig::new(1, None);
+    (0..10).for_each(|_| rig.submit());
+    rig.start(true);
+    rig.take(0);
+    rig.die(0);
+    assert_eq!(rig.state.queue.iter().map(|item| item.number).collect::<Vec<_>>(), (1..10).collect::<Vec<_>>());
+    rig.start(true);
+    rig.take(1);
+    assert_eq!(rig.running(), [1]);
+}
+
+#[test]
+fn an_answer_to_another_task_is_a_misfit() {
+    let mut rig = Rig::new(1, None);
+    (0..3).for_each(|_| rig.submit());
+    rig.start(true);
+    rig.take(0);
+    let ticket = rig.workers[&0].running.unwrap();
+    let id = WorkerId(0);
+    let other = Ticket { seq: ticket.seq + 1, ..ticket };
+    assert!(rig.state.finished(id, other).is_err());
+    assert!(rig.state.announced(id, other).is_err());
+    assert!(rig.state.announced(id, ticket).is_ok());
+    assert!(rig.state.finished(WorkerId(9), ticket).is_err());
+    assert!(rig.state.finished(id, ticket).is_ok());
+    assert!(rig.state.finished(id, ticket).is_err(), "twice");
+    assert!(!rig.step(|state, after| state.ready(id, after)), "ready twice");
+}
