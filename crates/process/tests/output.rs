@@ -117,14 +117,14 @@ fn a_flood_is_cut_and_blocks_nobody() {
 fn programs_of_a_task_are_captured_and_what_is_left_of_them_harms_nobody() {
     with_both(|builder| {
         let pool = capturing(builder);
-        let run = |()| {
-            // The second one goes on to print for ever, into a pipe that is read as long as its worker lives.
-            assert!(std::process::Command::new("echo").arg("from a program").status().unwrap().success());
-            std::process::Command::new("sh").args(["-c", "yes & exit 0"]).status().unwrap();
-        };
-        let future = pool.submit(run, ());
+        let echo = |()| assert!(std::process::Command::new("echo").arg("from a program").status().unwrap().success());
+        let future = pool.submit(echo, ());
         eventually("it is done", || future.done());
-        assert!(future.output().unwrap().stdout.starts_with(b"from a program\n"));
+        assert_eq!(future.output().unwrap().stdout, b"from a program\n");
+        // This one goes on to print for ever, into a pipe that is read as long as its worker lives.
+        let leave =
+            |()| assert!(std::process::Command::new("sh").args(["-c", "yes & exit 0"]).status().unwrap().success());
+        outcome(pool.submit(leave, ())).unwrap();
         for n in 0..20 {
             assert_eq!(outcome(pool.submit(speak, n)).unwrap(), n);
         }
