@@ -26,7 +26,7 @@ fn double(bytes: Vec<u8>) -> Vec<u8> {
 #[track_caller]
 fn is_killed(error: &TaskError) {
     let death = error.death().unwrap_or_else(|| panic!("{error}"));
-    assert_eq!((death.signal(), death.killed_by()), (Some("SIGKILL"), KilledBy::Nobody), "{error}");
+    assert_eq!((death.signal(), death.killed_by()), (Some("SIGKILL"), KilledBy::Chaos), "{error}");
 }
 
 /// The right answer, in as many attempts as it takes.
@@ -68,6 +68,34 @@ fn every_task_that_is_tried_again_ends_right() {
         pool.shutdown(Shutdown::WAIT);
         assert!(pool.worker_pids().is_empty());
     });
+}
+
+#[test]
+fn retries_bear_the_chaos() {
+    with_both(|builder| {
+        let chaos = Chaos::new(11).kill_every(20 * MS).stop_every(50 * MS, 10 * MS).delay(0.05, 5 * MS).tear(0.02);
+        let pool = builder.max_workers(2).chaos(chaos).build().unwrap();
+        let task = |x| pool.task(slow_square, x).retries(100).submit();
+        let futures: Vec<_> = (0..300).map(|x| (x, task(x))).collect();
+        let mut retries = 0;
+        for (x, future) in futures {
+            future.wait_timeout(LIMIT);
+            retries += future.attempts() - 1;
+            assert_eq!(outcome(future).unwrap(), x * x);
+        }
+        assert!(retries > 0, "there was no chaos");
+        let sum: Result<u64, _> = pool.tasks(slow_square, 0..300).retries(100).map().sum();
+        assert_eq!(sum.unwrap(), (0..300).map(|x| x * x).sum());
+    });
+}
+
+#[test]
+fn a_task_that_chaos_kills_too_often_is_given_up() {
+    let chaos = Chaos::new(12).tear(1.0);
+    let pool = ProcessPoolExecutor::builder().max_workers(1).max_deaths_per_task(3).chaos(chaos).build().unwrap();
+    let error = outcome(pool.task(square, 3).retries(100).submit()).unwrap_err();
+    is_killed(&error);
+    assert_eq!(error.death().unwrap().deaths(), 3);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use super::random::Random;
 use crate::link::WorkerEnd;
-use crate::wire::{Head, UP, Up};
+use crate::slots::Page;
+use crate::wire::{Head, Ticket, UP, Up};
 use parking_lot::Mutex;
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
@@ -32,13 +33,22 @@ pub(crate) fn expect(mishaps: Mishaps) {
     *FATE.lock() = Some(Fate { mishaps, random });
 }
 
+/// The last words of a worker that has torn its answer. No panic's: those have two lines.
+pub(crate) const TORN: &str = "chaos";
+
 /// What befalls the worker before it answers with this: it may not return.
-pub(crate) fn befall(link: &mut impl WorkerEnd, head: Up, body: &[u8]) -> io::Result<()> {
+pub(crate) fn befall(
+    link: &mut impl WorkerEnd,
+    page: &Page,
+    ticket: Ticket,
+    (head, body): (Up, &[u8]),
+) -> io::Result<()> {
     let Some((pause, part)) = decide(UP + body.len()) else { return Ok(()) };
     if let Some(pause) = pause {
         thread::sleep(pause);
     }
     if let Some(part) = part {
+        page.leave_words(ticket, TORN);
         let whole = [&head.encode(), body].concat();
         link.send_raw(&whole[..part])?;
         kill_process(getpid(), Signal::KILL)?;

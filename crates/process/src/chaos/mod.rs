@@ -1,15 +1,15 @@
 //! Trouble on purpose, so that users can see whether their programs bear it. Only with the feature `chaos`.
 //!
 //! Two parts that know nothing of each other: [`storm`] is a thread beside the supervisor, which sends signals to workers
-//! like somebody outside; [`mishap`] is in the worker and spoils its answers. The pool is told of neither: it has to find out
-//! as it would in earnest.
+//! like somebody outside; [`mishap`] is in the worker and spoils its answers. The pool is told of neither beforehand: it has to
+//! find out as it would in earnest. Only who asks for the cause of a death is told the truth.
 
 mod mishap;
 mod random;
 mod storm;
 
-pub(crate) use mishap::{Mishaps, befall, expect};
-pub(crate) use storm::Storm;
+pub(crate) use mishap::{Mishaps, TORN, befall, expect};
+pub(crate) use storm::{Prey, Storm, Victim};
 
 use crate::launch::WorkerId;
 use concurrent_futures_core::BuildError;
@@ -20,9 +20,10 @@ use std::time::Duration;
 /// answers come late, or break off in the middle. Given to
 /// [`ProcessPoolBuilder::chaos`](crate::ProcessPoolBuilder::chaos); needs the feature `chaos`.
 ///
-/// Errors are those of real accidents (a worker that died of SIGKILL, [killed by nobody of
-/// ours](concurrent_futures_core::KilledBy::Nobody)), and so are the remedies: retries, timeouts. Signals reach live workers
-/// of this pool that are ready for tasks, and nobody else. The same seed gives the same sequence of accidents; at which task
+/// Errors are those of real accidents (a worker that died of SIGKILL), save that the death says that it was
+/// [chaos](concurrent_futures_core::KilledBy::Chaos); and so are the remedies: retries, timeouts. Deaths count against
+/// `max_deaths_per_task` and `max_restarts` as those of accidents do. Signals reach live workers of this pool that are ready
+/// for tasks, and nobody else. The same seed gives the same sequence of accidents; at which task
 /// each of them happens is up to the time.
 ///
 /// ```
@@ -32,9 +33,9 @@ use std::time::Duration;
 ///
 /// let chaos = Chaos::new(7).kill_every(Duration::from_millis(50)).delay(0.1, Duration::from_millis(5)).tear(0.05);
 /// let pool = ProcessPoolExecutor::builder().max_workers(2).chaos(chaos).build()?;
-/// for x in 0..20 {
-///     let square = (0..50).find_map(|_| pool.submit(|x: u64| x * x, x).result().ok());
-///     assert_eq!(square, Some(x * x));
+/// let futures: Vec<_> = (0..100).map(|x: u64| pool.task(|x: u64| x * x, x).retries(50).submit()).collect();
+/// for (future, x) in futures.into_iter().zip(0..) {
+///     assert_eq!(future.result()?, x * x);
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

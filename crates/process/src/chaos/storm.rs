@@ -2,6 +2,7 @@
 
 use super::Chaos;
 use super::random::Random;
+use crate::launch::WorkerId;
 use crate::sys::pidfd;
 use rustix::process::Signal;
 use std::io;
@@ -11,8 +12,16 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// A process, which no number can be mistaken for.
-type Victim = Arc<OwnedFd>;
+/// Who may be struck.
+pub(crate) trait Prey: Send + 'static {
+    /// Those who may be struck now, always in the same order.
+    fn herd(&self) -> Vec<Victim>;
+    /// This one is about to be killed.
+    fn is_doomed(&self, worker: WorkerId);
+}
+
+/// A worker and its process, which cannot be mistaken for another.
+pub(crate) type Victim = (WorkerId, Arc<OwnedFd>);
 
 /// The thread that sends the signals. It ends when this is dropped, and lets go on whom it has stopped.
 #[derive(Debug)]
@@ -23,11 +32,8 @@ pub(crate) struct Storm {
 }
 
 impl Storm {
-    /// `victims` gives those who may be struck now, always in the same order. `None`: no signals were asked for.
-    pub(crate) fn start(
-        chaos: &Chaos,
-        victims: impl Fn() -> Vec<Victim> + Send + 'static,
-    ) -> io::Result<Option<Storm>> {
+    /// `None`: no signals were asked for.
+    pub(crate) fn start(chaos: &Chaos, prey: impl Prey) -> io::Result<Option<Storm>> {
         if chaos.kill.is_none() && chaos.stop.is_none() {
             return Ok(None);
         }
@@ -38,7 +44,7 @@ impl Storm {
             stops: chaos.stop.map(|(mean, _)| Strikes::new(mean, Random::of(chaos.seed, u64::MAX - 1), now)),
             pause: chaos.stop.map_or(Duration::ZERO, |(_, time)| time),
             stopped: Vec::new(),
-            victims,
+            prey,
         };
         let thread = thread::Builder::new().name("cf-chaos".into()).spawn(move || weather.rage(&ended))?;
         Ok(Some(Storm { end: Some(end), thread: Some(thread) }))
@@ -74,10 +80,10 @@ impl Strikes {
     }
 
     /// Whom it strikes if it is time, and there is anybody.
-    fn strike(&mut self, now: Instant, victims: impl FnOnce() -> Vec<Victim>) -> Option<Victim> {
+    fn strike(&mut self, now: Instant, prey: &impl Prey) -> Option<Victim> {
         self.next.filter(|at| *at <= now)?;
         self.plan(now);
-        let mut victims = victims();
+        let mut victims = prey.herd();
         if victims.is_empty() {
             return None;
         }
@@ -86,16 +92,16 @@ impl Strikes {
     }
 }
 
-struct Weather<F> {
+struct Weather<P> {
     kills: Option<Strikes>,
     stops: Option<Strikes>,
     pause: Duration,
     /// Who was stopped, and until when.
-    stopped: Vec<(Instant, Victim)>,
-    victims: F,
+    stopped: Vec<(Instant, Arc<OwnedFd>)>,
+    prey: P,
 }
 
-impl<F: Fn() -> Vec<Victim>> Weather<F> {
+impl<P: Prey> Weather<P> {
     fn rage(mut self, end: &Receiver<()>) {
         loop {
             let waited = match self.next() {
@@ -107,8 +113,8 @@ impl<F: Fn() -> Vec<Victim>> Weather<F> {
             }
             self.strike(Instant::now());
         }
-        for (_, victim) in &self.stopped {
-            send(victim, Signal::CONT);
+        for (_, process) in &self.stopped {
+            send(process, Signal::CONT);
         }
     }
 
@@ -118,60 +124,80 @@ impl<F: Fn() -> Vec<Victim>> Weather<F> {
     }
 
     fn strike(&mut self, now: Instant) {
-        for (_, victim) in self.stopped.extract_if(.., |(until, _)| *until <= now) {
-            send(&victim, Signal::CONT);
+        for (_, process) in self.stopped.extract_if(.., |(until, _)| *until <= now) {
+            send(&process, Signal::CONT);
         }
-        if let Some(victim) = self.kills.as_mut().and_then(|kills| kills.strike(now, &self.victims)) {
-            send(&victim, Signal::KILL);
+        if let Some((worker, process)) = self.kills.as_mut().and_then(|kills| kills.strike(now, &self.prey)) {
+            self.prey.is_doomed(worker);
+            send(&process, Signal::KILL);
         }
-        if let Some(victim) = self.stops.as_mut().and_then(|stops| stops.strike(now, &self.victims)) {
+        if let Some((_, process)) = self.stops.as_mut().and_then(|stops| stops.strike(now, &self.prey)) {
             // Not for ever, whatever was asked for: a pool whose workers stand still does not end.
             if let Some(until) = now.checked_add(self.pause) {
-                send(&victim, Signal::STOP);
-                self.stopped.push((until, victim));
+                send(&process, Signal::STOP);
+                self.stopped.push((until, process));
             }
         }
     }
 }
 
-fn send(victim: &Victim, signal: Signal) {
+fn send(process: &OwnedFd, signal: Signal) {
     // The process is a worker of ours: all that can be is that it has ended.
-    let _ = pidfd::signal(victim, signal);
+    let _ = pidfd::signal(process, signal);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use parking_lot::Mutex;
     use std::process::{Child, Command, Stdio};
-    use std::sync::Mutex;
 
     /// A process that does nothing, and its descriptor.
-    fn victim() -> (Child, Victim) {
+    fn victim() -> (Child, Arc<OwnedFd>) {
         let child = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
         let pidfd = pidfd::open_child(child.id().cast_signed()).unwrap();
         (child, Arc::new(pidfd))
     }
 
+    #[derive(Clone, Default)]
+    struct Herd {
+        alive: Arc<Mutex<Vec<Victim>>>,
+        doomed: Arc<Mutex<Vec<WorkerId>>>,
+    }
+
+    impl Herd {
+        fn of<'a>(processes: impl Iterator<Item = &'a Arc<OwnedFd>>) -> Herd {
+            let alive = processes.cloned().zip(0..).map(|(process, id)| (WorkerId(id), process)).collect();
+            Herd { alive: Arc::new(Mutex::new(alive)), doomed: Arc::default() }
+        }
+    }
+
+    impl Prey for Herd {
+        fn herd(&self) -> Vec<Victim> {
+            self.alive.lock().clone()
+        }
+
+        fn is_doomed(&self, worker: WorkerId) {
+            self.doomed.lock().push(worker);
+        }
+    }
+
     #[test]
     fn nothing_asked_for_is_nothing() {
-        assert!(Storm::start(&Chaos::new(1).tear(0.5), Vec::new).unwrap().is_none());
+        assert!(Storm::start(&Chaos::new(1).tear(0.5), Herd::default()).unwrap().is_none());
     }
 
     #[test]
     fn one_after_the_other_is_killed_and_nobody_else() {
         let (mut spared, _) = victim();
         let mut children: Vec<_> = (0..3).map(|_| victim()).collect();
-        let alive = Arc::new(Mutex::new(children.iter().map(|(_, pidfd)| pidfd.clone()).collect::<Vec<_>>()));
-        let victims = {
-            let alive = Arc::clone(&alive);
-            move || alive.lock().unwrap().clone()
-        };
-        let storm = Storm::start(&Chaos::new(3).kill_every(Duration::from_millis(1)), victims).unwrap();
+        let herd = Herd::of(children.iter().map(|(_, process)| process));
+        let storm = Storm::start(&Chaos::new(3).kill_every(Duration::from_millis(1)), herd.clone()).unwrap();
         for (child, _) in &mut children {
             assert!(!child.wait().unwrap().success());
         }
-        alive.lock().unwrap().clear();
         drop(storm);
+        assert!((0..3).all(|id| herd.doomed.lock().contains(&WorkerId(id))));
         assert!(spared.try_wait().unwrap().is_none());
         spared.kill().unwrap();
         spared.wait().unwrap();
@@ -179,12 +205,12 @@ mod tests {
 
     #[test]
     fn who_is_stopped_goes_on_at_the_latest_with_the_end() {
-        let (mut child, pidfd) = victim();
+        let (mut child, process) = victim();
         let chaos = Chaos::new(3).stop_every(Duration::from_millis(1), Duration::from_secs(3600));
-        let storm = Storm::start(&chaos, move || vec![pidfd.clone()]).unwrap();
+        let storm = Storm::start(&chaos, Herd::of([&process].into_iter())).unwrap();
         let state = |wanted: char| {
             let give_up = Instant::now() + Duration::from_secs(60);
-            while procfs_state(child.id()) != wanted {
+            while state_of(child.id()) != wanted {
                 assert!(Instant::now() < give_up, "not in the state {wanted}");
                 thread::yield_now();
             }
@@ -196,7 +222,7 @@ mod tests {
         child.wait().unwrap();
     }
 
-    fn procfs_state(pid: u32) -> char {
+    fn state_of(pid: u32) -> char {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         let after_name = stat.rsplit_once(") ").unwrap().1;
         after_name.chars().next().unwrap()

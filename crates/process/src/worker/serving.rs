@@ -138,7 +138,7 @@ impl<L: WorkerEnd> Server<L> {
         let len = self.output.len() as u64;
         let head = Up::Result { ticket: task.ticket, failed, again: served.again, retire, handles, len };
         #[cfg(feature = "chaos")]
-        crate::chaos::befall(&mut self.link, head, &self.output)?;
+        crate::chaos::befall(&mut self.link, &self.page, task.ticket, (head, &self.output))?;
         self.link.send(head, &self.output)?;
         if self.output.capacity() > KEEP {
             self.output = Vec::new();

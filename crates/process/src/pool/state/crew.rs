@@ -97,10 +97,18 @@ impl State {
     /// The processes of the workers that are ready, in their order. One that is killed before would count against the pool: it
     /// breaks when its workers do not come up.
     #[cfg(feature = "chaos")]
-    pub(in crate::pool) fn ready_processes(&self) -> Vec<std::sync::Arc<std::os::fd::OwnedFd>> {
+    pub(in crate::pool) fn ready_processes(&self) -> Vec<crate::chaos::Victim> {
         let mut ready: Vec<_> = self.members.values().filter(|member| member.was_ready).collect();
         ready.sort_unstable_by_key(|member| member.id.0);
-        ready.into_iter().filter_map(|member| Some(member.process.as_ref()?.pidfd.clone())).collect()
+        ready.into_iter().filter_map(|member| Some((member.id, member.process.as_ref()?.pidfd.clone()))).collect()
+    }
+
+    /// The worker is about to be killed, for this reason.
+    #[cfg(feature = "chaos")]
+    pub(in crate::pool) fn blame(&mut self, id: WorkerId, why: KilledBy) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.blame(why);
+        }
     }
 
     pub(super) fn starting(&self) -> usize {

@@ -1,5 +1,6 @@
 //! The death of a worker.
 
+use super::settling::is_accident;
 use super::{Post, Supervisor};
 use crate::launch::{Exit, WorkerId};
 use crate::pool::item::Item;
@@ -88,8 +89,7 @@ impl Supervisor {
             self.pool.break_down(&words);
         }
         // Those that the pool has ended itself are as many as it wanted.
-        let unasked =
-            matches!(death.killed_by(), KilledBy::Nobody | KilledBy::Memory | KilledBy::CpuTime | KilledBy::Protocol);
+        let unasked = is_accident(death.killed_by());
         if let Some(limit) = self.pool.settings.restarts.filter(|_| unasked && !wake.dismissed)
             && self.starts.died(Instant::now(), limit)
         {
@@ -103,6 +103,10 @@ impl Supervisor {
                 item.task.attach_output(output.clone());
             }
             let words = wake.page.last_words(ticket);
+            #[cfg(feature = "chaos")]
+            if words.as_deref() == Some(crate::chaos::TORN) {
+                death = death.caused_by(KilledBy::Chaos);
+            }
             self.settle_death(item, death.killed_by(), |deaths| {
                 cause(death.clone().with_deaths(deaths), words.as_deref(), wake.verdict.as_deref())
             });

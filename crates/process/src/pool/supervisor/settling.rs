@@ -26,8 +26,7 @@ impl Supervisor {
 
     /// Its worker has died. `cause` says with how many deaths, and becomes the task's outcome if there is no other attempt.
     pub(super) fn settle_death(&self, mut item: Item, by: KilledBy, cause: impl FnOnce(u32) -> TaskErrorKind) {
-        item.deaths +=
-            u32::from(matches!(by, KilledBy::Nobody | KilledBy::Memory | KilledBy::CpuTime | KilledBy::Protocol));
+        item.deaths += u32::from(is_accident(by));
         let given_up = self.pool.settings.deaths_per_task.is_some_and(|limit| item.deaths >= limit);
         let cause = cause(item.deaths.max(1));
         let stopped = item.task.attempt_stopped();
@@ -46,4 +45,9 @@ impl Supervisor {
         self.pool.finish(after);
         item
     }
+}
+
+/// The pool has not ended the worker for reasons of its own.
+pub(super) fn is_accident(by: KilledBy) -> bool {
+    matches!(by, KilledBy::Nobody | KilledBy::Memory | KilledBy::CpuTime | KilledBy::Protocol | KilledBy::Chaos)
 }
