@@ -9,6 +9,7 @@
 //! says how it goes. Exit code 1: a result was lost or wrong, something is left behind, or memory has grown too much.
 
 mod drive;
+mod flood;
 mod options;
 mod tally;
 mod watch;
@@ -58,6 +59,12 @@ fn main() -> ExitCode {
     let before = Sample::take(&[]);
     println!("{options}");
     println!("at rest: {before}");
+    if options.flood > 0 {
+        match flood::flood(&options, options.flood) {
+            Ok(more) => complaints.extend(more),
+            Err(error) => complaints.push(format!("a pool could not be made: {error}")),
+        }
+    }
     if let Err(error) = soak(&options, &mut complaints) {
         complaints.push(format!("a pool could not be made: {error}"));
     }

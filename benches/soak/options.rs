@@ -11,6 +11,7 @@ cargo run --release -p concurrent-futures-benches --example soak -- [OPTION]...
 --workers N     of each of the two pools (the number of CPUs)
 --seed N        of all that is left to chance (1)
 --calm          no chaos: only what the tasks do by themselves
+--flood N       and first N small tasks through bounded pools of threads and of processes (0)
 ";
 
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub struct Options {
     pub workers: usize,
     pub seed: u64,
     pub chaos: bool,
+    pub flood: u64,
 }
 
 impl Options {
@@ -26,7 +28,7 @@ impl Options {
     /// What to tell the user: the usage, and what made no sense.
     pub fn from_args() -> Result<Options, String> {
         let workers = available_parallelism().map_or(2, usize::from);
-        let mut options = Options { time: Duration::from_secs(60), workers, seed: 1, chaos: true };
+        let mut options = Options { time: Duration::from_secs(60), workers, seed: 1, chaos: true, flood: 0 };
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
             let mut number = || args.next().and_then(|n| n.parse::<u64>().ok()).ok_or("wants a number");
@@ -40,6 +42,7 @@ impl Options {
                     _ => Err("wants a number above zero"),
                 }),
                 "--seed" => number().map(|n| options.seed = n),
+                "--flood" => number().map(|n| options.flood = n),
                 "--calm" => {
                     options.chaos = false;
                     Ok(())

@@ -39,6 +39,11 @@ impl Sample {
         }
     }
 
+    /// Bytes of memory of this process.
+    pub fn own(&self) -> u64 {
+        self.own
+    }
+
     /// What is there now and was not there before.
     pub fn leaks_since(&self, before: &Sample) -> Vec<String> {
         let pairs =
