@@ -3,6 +3,7 @@
 mod support;
 
 use concurrent_futures_core::{Executor, ExecutorExt, Refusal, Shutdown};
+use concurrent_futures_process::{ProcessPoolExecutor, StartMethod};
 use rustix::process::Signal;
 use serde_bytes::ByteBuf;
 use std::sync::Arc;
@@ -97,7 +98,7 @@ fn ten_million_tasks_through_a_bounded_queue() {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
     };
     let tasks: u64 = std::env::var("TASKS").map_or(10_000_000, |n| n.parse().unwrap());
-    let pool = concurrent_futures_process::ProcessPoolExecutor::builder().max_workers(2).queue_bound(1000);
+    let pool = ProcessPoolExecutor::builder().max_workers(2).queue_bound(1000);
     let pool = pool.build().unwrap();
     pool.warm_up().unwrap();
     let before = peak();
@@ -114,4 +115,37 @@ fn ten_million_tasks_through_a_bounded_queue() {
     assert_eq!(sum.load(Ordering::Relaxed), expected);
     let (time, after) = (start.elapsed(), peak());
     println!("{tasks} tasks in {time:.1?}; peak of memory before {before} KiB, after {after} KiB");
+}
+
+#[test]
+fn row23_a_worker_that_is_stopped_while_it_is_idle_keeps_no_task_and_no_pool() {
+    fn square(x: u64) -> u64 {
+        x * x
+    }
+    std::thread::scope(|s| {
+        for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+            let builder = move || ProcessPoolExecutor::builder().start_method(method);
+            s.spawn(move || {
+                // Two: the other one takes it.
+                let pool = builder().max_workers(2).build().unwrap();
+                pool.warm_up().unwrap();
+                signal(pool.worker_pids()[0], Signal::STOP);
+                let futures: Vec<_> = (0..20).map(|n| pool.submit(square, n)).collect();
+                for (n, future) in futures.into_iter().enumerate() {
+                    assert_eq!(outcome(future).unwrap(), square(n as u64));
+                }
+                in_time("a shutdown", move || pool.shutdown(Shutdown::WAIT));
+            });
+            s.spawn(move || {
+                // One: it is replaced. Also what is limited to one worker's life comes to an end.
+                let pool = builder().max_workers(1).build().unwrap();
+                pool.warm_up().unwrap();
+                let stopped = pool.worker_pids()[0];
+                signal(stopped, Signal::STOP);
+                let future = pool.submit(square, 7);
+                assert_eq!(outcome(future).unwrap(), 49);
+                assert!(is_gone(stopped));
+            });
+        }
+    });
 }

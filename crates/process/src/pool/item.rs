@@ -26,6 +26,8 @@ pub(super) struct Item {
     pub(super) number: u64,
     /// Which attempt it was sent for the last time.
     pub(super) attempt: u32,
+    /// How often a worker that had nothing else to do has not started it.
+    pub(super) recalls: u32,
     /// The workers that have died of it.
     pub(super) deaths: u32,
     /// Made when the task is sent for the first time.
@@ -66,6 +68,7 @@ impl Item {
                 handles,
                 number: 0,
                 attempt: 0,
+                recalls: 0,
                 deaths: 0,
                 placement: None,
             }),

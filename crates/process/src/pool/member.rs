@@ -46,6 +46,12 @@ pub(super) struct Member {
     pub(super) process: Option<Process>,
     /// What of ours ended it, or is about to.
     pub(super) killed_by: KilledBy,
+    /// It has not started what it could have, and has not answered since.
+    pub(super) takes_nothing: bool,
+    /// What it has not started at the last look, and since when.
+    pub(super) suspicion: Option<(Ticket, Instant)>,
+    /// Since when it has owed a word, though it has no task.
+    pub(super) silent_since: Option<Instant>,
     /// It has been told to leave.
     pub(super) dismissed: bool,
     /// Since when it has had nothing to do, where that matters.
@@ -91,7 +97,7 @@ struct Flight {
 #[derive(Debug)]
 pub(super) enum Unsent {
     /// It has been resolved meanwhile, or core is at it.
-    Resolved(Item),
+    Resolved(Box<Item>),
     Failed(Box<Item>, TaskError),
 }
 
@@ -107,6 +113,9 @@ impl Member {
             was_ready: false,
             process: None,
             killed_by: KilledBy::Nobody,
+            takes_nothing: false,
+            suspicion: None,
+            silent_since: None,
             dismissed: false,
             idle_since: None,
             outbound,
@@ -154,6 +163,7 @@ impl Member {
         if self.stage != Stage::Ready
             || self.flights.len() == SLOTS
             || self.stopping.is_some()
+            || self.takes_nothing
             || limit.is_some_and(|n| self.served + self.live >= n)
         {
             return false;
@@ -167,7 +177,7 @@ impl Member {
 
     #[cfg(test)]
     pub(super) fn has_room_for_another(&self) -> bool {
-        self.stage == Stage::Ready && self.flights.len() < SLOTS && self.stopping.is_none()
+        self.stage == Stage::Ready && self.flights.len() < SLOTS && self.stopping.is_none() && !self.takes_nothing
     }
 
     /// Sends a task.
@@ -175,7 +185,7 @@ impl Member {
         debug_assert!(self.flights.len() < SLOTS);
         let ticket = Ticket { slot: (self.sent % SLOTS as u64) as u16, seq: (self.sent / SLOTS as u64) as u32 };
         if !item.place(&self.seat, ticket) {
-            return Err(Unsent::Resolved(item));
+            return Err(Unsent::Resolved(Box::new(item)));
         }
         let handles = match std::mem::replace(&mut item.handles, Handles::Sent) {
             Handles::None => {
@@ -189,7 +199,7 @@ impl Member {
                     return Err(if item.take_back() {
                         Unsent::Failed(Box::new(item), error)
                     } else {
-                        Unsent::Resolved(item)
+                        Unsent::Resolved(Box::new(item))
                     });
                 }
                 true
@@ -274,6 +284,7 @@ impl Member {
         }
         let item = self.flights.pop_front().and_then(|flight| flight.item);
         self.stopping.take_if(|stopping| *stopping == ticket);
+        self.takes_nothing = false;
         if let Some(item) = &item {
             self.live -= 1;
             self.bytes -= item.input.len();
@@ -335,6 +346,24 @@ impl Member {
     /// The tasks that it has.
     pub(super) fn items(&self) -> impl Iterator<Item = &Item> {
         self.flights.iter().filter_map(|flight| flight.item.as_ref())
+    }
+
+    /// The first of its tasks, if it has not started that.
+    pub(super) fn next_unstarted(&self) -> Option<(Ticket, &Item)> {
+        let (ticket, item) = self.flights.iter().find_map(|flight| Some((flight.ticket, flight.item.as_ref()?)))?;
+        (!item.has_started()).then_some((ticket, item))
+    }
+
+    /// Takes back everything that it has not started. It gets nothing more before it has answered.
+    pub(super) fn recall_all(&mut self) -> Vec<Item> {
+        let mut items = Vec::new();
+        for flight in &mut self.flights {
+            items.extend(flight.item.take_if(|item| item.can_be_buffered() && item.take_back()));
+        }
+        self.removed(&items);
+        self.takes_nothing |= !items.is_empty();
+        items.iter_mut().for_each(|item| item.recalls += 1);
+        items
     }
 
     /// Takes out everything that has not started, for good.

@@ -8,6 +8,7 @@ mod sharing;
 mod sizing;
 #[cfg(test)]
 mod tests;
+mod vigil;
 
 use super::item::Item;
 use super::member::{Member, Misfit, Process};
@@ -58,6 +59,8 @@ pub(super) struct State {
     idle: Vec<WorkerId>,
     /// Threads that wait until all workers are up.
     warming: usize,
+    /// When somebody looks for workers that do nothing.
+    next_look: Option<Instant>,
     /// How often it was given up to start a worker, and why the last time.
     given_up: (u64, Box<str>),
     /// Tasks that core has revoked and resolves at this moment: to be kept until it has.
@@ -133,6 +136,7 @@ impl State {
             members: HashMap::new(),
             idle: Vec::new(),
             warming: 0,
+            next_look: None,
             given_up: (0, "".into()),
             limbo: Vec::new(),
             resolving: 0,

@@ -131,11 +131,15 @@ impl Supervisor {
             self.begin_stops();
             self.climb(Instant::now());
             let mut after = After::default();
-            let over = self.pool.lock().tend(Instant::now(), &mut after);
+            let (mute, over) = {
+                let (now, mut state) = (Instant::now(), self.pool.lock());
+                (state.look(now, &mut after), state.tend(now, &mut after))
+            };
             self.pool.finish(after);
             if over && self.wakes.is_empty() {
                 return;
             }
+            mute.into_iter().for_each(|id| self.end_the_mute(id));
             self.start_workers();
             self.end_what_is_due();
             match self.poller.wait(self.timeout()) {
@@ -286,6 +290,15 @@ impl Supervisor {
         }
     }
 
+    /// It neither takes a task nor leaves, and has none.
+    fn end_the_mute(&mut self, id: WorkerId) {
+        self.pool.lock().suspend(id, KilledBy::Protocol);
+        if let Some(post) = self.posts.get_mut(&id) {
+            post.verdict.get_or_insert_with(|| "it took no tasks any more".to_owned());
+            post.kill();
+        }
+    }
+
     fn end_what_is_due(&mut self) {
         let now = Instant::now();
         for (id, post) in &mut self.posts {
@@ -310,6 +323,7 @@ impl Supervisor {
         let retry = self.starts.retry_at().filter(|_| state.wanted() > 0);
         let expiry = state.next_expiry();
         let attempt = state.next_attempt();
+        let look = state.next_look();
         let limbo = state.in_limbo().then(|| Instant::now() + LIMBO);
         let first = deaf
             .chain(wakes)
@@ -319,6 +333,7 @@ impl Supervisor {
             .chain(attempt)
             .chain(ladders)
             .chain(unready)
+            .chain(look)
             .min()?;
         Some(first.saturating_duration_since(Instant::now()))
     }

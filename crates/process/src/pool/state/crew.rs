@@ -91,6 +91,7 @@ impl State {
             member.outbound.post(Down::End, None);
             after.flush(&member.outbound);
             self.idle.retain(|idle| *idle != id);
+            self.keep_vigil(after);
         }
     }
 

@@ -76,9 +76,10 @@ impl State {
         match member.send(item) {
             Ok(()) => {
                 after.flush(&member.outbound);
+                self.keep_vigil(after);
                 self.idle.retain(|idle| *idle != id);
             }
-            Err(Unsent::Resolved(item)) => self.release(item, after),
+            Err(Unsent::Resolved(item)) => self.release(*item, after),
             Err(Unsent::Failed(item, error)) => {
                 self.finished += 1;
                 after.failed.push((*item, error));

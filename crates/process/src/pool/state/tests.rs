@@ -233,6 +233,16 @@ impl Rig {
         item
     }
 
+    /// All who have not started something have had long enough.
+    fn look(&mut self) {
+        for now in [Instant::now() + IDLE, Instant::now() + 10 * IDLE] {
+            for WorkerId(id) in self.step(|state, after| state.look(now, after)) {
+                assert_eq!(self.workers[&id].running, None, "it costs no task");
+                self.die(id);
+            }
+        }
+    }
+
     /// What was asked for since the last time.
     fn stop(&mut self) {
         for request in self.stops.take() {

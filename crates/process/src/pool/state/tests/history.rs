@@ -21,6 +21,8 @@ enum Deed {
     /// Somebody wants another attempt to end than the one that runs.
     StopAnother(usize, u32),
     Tend,
+    /// The supervisor's patience is over.
+    Look,
     /// Long enough for all pauses.
     Pass,
     Expire,
@@ -49,6 +51,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         3 => any::<prop::sample::Index>().prop_map(Deed::Cancel),
         1 => Just(Deed::Tend),
         1 => Just(Deed::Pass),
+        2 => Just(Deed::Look),
         1 => Just(Deed::Expire),
         1 => (1..6_usize).prop_map(Deed::Resize),
     ]
@@ -107,6 +110,7 @@ proptest! {
                         prop_assert!(patience.is_none() || resolved);
                     }
                 }
+                Deed::Look => rig.look(),
                 Deed::Pass => drop(rig.step(|state, after| state.tend(Instant::now() + 2 * IDLE, after))),
                 Deed::Expire => rig.expire(),
                 Deed::Resize(n) => rig.step(|state, after| state.resize(n, after)),

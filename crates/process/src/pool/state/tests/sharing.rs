@@ -90,6 +90,46 @@ fn what_is_overtaken_by_far_is_fetched_also_where_workers_are_quick() {
 }
 
 #[test]
+fn what_a_worker_does_not_start_goes_to_others() {
+    let mut rig = Rig::new(2, None);
+    (0..2).for_each(|_| rig.submit());
+    rig.start(true);
+    rig.run_next(1);
+    rig.finish(1);
+    // The first worker has been stopped before it has taken its task. The second one may not touch the first of another.
+    assert_eq!(rig.running(), []);
+    let now = Instant::now();
+    let look = |rig: &mut Rig, secs| rig.step(|state, after| state.look(now + Duration::from_secs(secs), after));
+    assert_eq!((look(&mut rig, 2), look(&mut rig, 3)), (vec![], vec![]));
+    rig.run_next(1);
+    assert_eq!(rig.running(), []);
+    assert_eq!(look(&mut rig, 5), []);
+    rig.run_next(1);
+    assert_eq!(rig.running(), [0]);
+    // It gets nothing more, and is given up in the end.
+    rig.submit();
+    assert_eq!(rig.state.queue.len(), 1);
+    assert_eq!((look(&mut rig, 6), look(&mut rig, 20)), (vec![], vec![WorkerId(0)]));
+    rig.die(0);
+    rig.start(true);
+    rig.run_next(2);
+    assert_eq!(rig.running(), [0, 2]);
+}
+
+#[test]
+fn a_worker_that_wakes_up_again_gets_tasks_again() {
+    let mut rig = Rig::new(1, None);
+    (0..2).for_each(|_| rig.submit());
+    rig.start(true);
+    for secs in [2, 5] {
+        rig.step(|state, after| state.look(Instant::now() + Duration::from_secs(secs), after));
+    }
+    assert_eq!(rig.state.queue.len(), 2);
+    rig.run_next(0);
+    assert_eq!(rig.running(), [0]);
+}
+
+#[test]
 fn a_death_puts_tasks_back_in_their_order() {
     let mut rig = Rig::new(1, None);
     (0..10).for_each(|_| rig.submit());
