@@ -103,17 +103,18 @@ fn look(task: &Ref, at: Instant) {
 }
 
 fn expire(task: Ref, limit: Duration, attempt: u32) {
-    let why = TaskError::new(TaskErrorKind::TimedOut(limit));
+    // One for each try: an error that somebody else holds too cannot be told whose it is.
+    let why = move || TaskError::new(TaskErrorKind::TimedOut(limit));
     if task.is_running() {
         // The runner owns the work: nothing of the user's is dropped here.
-        let _ = task.fail_and_stop(why, Stop::Timeout, attempt, Place::Service);
+        let _ = task.fail_and_stop(why(), Stop::Timeout, attempt, Place::Service);
     } else if !task.is_done() {
         let home = task.home();
         let job = move || {
             // What has been started meanwhile fails too, and its late result is dropped; if somebody was faster, their
             // outcome stands.
-            if !task.fail_unstarted(why.clone(), Place::Service) {
-                let _ = task.fail_and_stop(why, Stop::Timeout, attempt, Place::Service);
+            if !task.fail_unstarted(why(), Place::Service) {
+                let _ = task.fail_and_stop(why(), Stop::Timeout, attempt, Place::Service);
             }
         };
         service::run_urgent(home, Box::new(job));

@@ -108,6 +108,15 @@ fn a_deadline_ends_what_has_not_even_started() {
 }
 
 #[test]
+fn the_error_of_what_has_not_started_says_whose_it_is() {
+    let ex = Manual::new();
+    let future = ex.task(|x: u8| x, 1).name("late").deadline(Instant::now() + TICK).submit();
+    let id = future.id();
+    let error = future.result().unwrap_err();
+    assert_eq!((error.task_id(), error.task_name(), error.attempts()), (Some(id), Some("late"), 0));
+}
+
+#[test]
 fn a_deadline_revokes_what_a_worker_has_not_started() {
     let ex = Wire::new();
     let at = Instant::now() + TICK;
