@@ -194,18 +194,24 @@ pub(crate) fn submit(crew: &Arc<Crew>, task: Task) {
     }
 }
 
+#[cold]
+fn refuse_what_cannot_be(crew: &Crew, task: &Task) -> Result<(), Refusal> {
+    if !crew.settings.sorted {
+        refuse_priority(task)?;
+    }
+    refuse_limits(task)
+}
+
 /// An end that no clock can tell is no end.
 pub(crate) fn wait_at_most(limit: Duration) -> WhenFull {
     Instant::now().checked_add(limit).map_or(WhenFull::Wait, WhenFull::WaitUntil)
 }
 
 pub(crate) fn offer(crew: &Arc<Crew>, task: Task, when_full: WhenFull) -> Result<(), (Task, Refusal)> {
-    if !crew.settings.sorted
-        && let Err(why) = refuse_priority(&task)
+    // Most tasks ask for nothing.
+    if task.has_policy()
+        && let Err(why) = refuse_what_cannot_be(crew, &task)
     {
-        return Err((task, why));
-    }
-    if let Err(why) = refuse_limits(&task) {
         return Err((task, why));
     }
     task.set_home(crew.id);

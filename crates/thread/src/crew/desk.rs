@@ -22,7 +22,9 @@ impl Desk {
 
     /// A plain store for a task without a name.
     pub(crate) fn begin(&self, task: &Task) {
-        if let Some(name) = task.name() {
+        if task.has_policy()
+            && let Some(name) = task.name()
+        {
             *self.name.lock() = Some((task.id(), name.into()));
         }
         self.id.store(task.id().get(), Ordering::Release);
