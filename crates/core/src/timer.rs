@@ -81,6 +81,9 @@ impl Timer {
                     let Some(((at, _), task)) = state.due.pop_first() else { continue };
                     drop(state);
                     look(&task, at);
+                    // Not with the lock held: if everybody else has let go of it, its destructors run here, and one of
+                    // them may be of another task with a limit.
+                    drop(task);
                     state = self.state.lock();
                 }
             }
@@ -118,5 +121,53 @@ fn expire(task: Ref, limit: Duration, attempt: u32) {
             }
         };
         service::run_urgent(home, Box::new(job));
+    }
+}
+
+#[cfg(all(test, not(concurrent_futures_loom)))]
+mod tests {
+    use super::*;
+    use crate::cell::Work;
+    use crate::task::{Deadline, Meta};
+    use std::sync::mpsc;
+
+    /// Work whose destructor gives the timer something to do.
+    struct Heir(Ref, mpsc::Sender<()>);
+
+    impl Work for Heir {
+        type Out = ();
+
+        fn run(self, _cell: &Ref) -> Result<(), TaskErrorKind> {
+            Ok(())
+        }
+    }
+
+    impl Drop for Heir {
+        fn drop(&mut self) {
+            watch(&self.0);
+            // The test may have given up.
+            let _ = self.1.send(());
+        }
+    }
+
+    fn due_now() -> Option<Box<Meta>> {
+        Meta { deadline: Some(Deadline::new(Instant::now())), ..Meta::default() }.boxed()
+    }
+
+    #[test]
+    fn the_last_to_let_go_of_a_task_may_be_the_timer() {
+        let (tell, told) = mpsc::channel();
+        let (heir, _) = Ref::of_work(Heir(Ref::empty::<()>().0, tell.clone()), due_now());
+        let (task, future) = Ref::of_work(Heir(heir, tell), due_now());
+        // Started, by somebody who is gone now: its work goes with the cell.
+        assert!(task.claim());
+        drop(future);
+        // With the lock held: the timer must not look before this thread has let go of it.
+        let mut state = TIMER.state.lock();
+        state.due.insert((Instant::now(), task.id()), task);
+        state.staff();
+        drop(state);
+        TIMER.sooner.notify_one();
+        told.recv_timeout(Duration::from_secs(60)).expect("the timer stands still");
     }
 }
