@@ -1,5 +1,9 @@
 //! The hook for errors that nobody has looked at. It is one for the program, so its tests are one test in a program of its own.
 
+#[path = "api/wire.rs"]
+#[expect(dead_code, reason = "what only the other tests need")]
+mod wire;
+
 use concurrent_futures_core::{Executor, ExecutorExt, Promise, SerialExecutor, Shutdown, on_unobserved_error};
 use std::sync::mpsc;
 
@@ -35,12 +39,26 @@ fn what_nobody_looked_at_is_reported_and_nothing_else() {
         assert_eq!(told.recv().unwrap().as_deref(), Some(expected));
     }
 
+    // Of what a worker has answered, too, it is said which task that was.
+    let (tell_name, told_name) = mpsc::channel();
+    on_unobserved_error(move |error| tell_name.send((error.task_name().map(str::to_owned), error.attempts())).unwrap());
+    let wire = wire::Wire::new();
+    let future = wire.task(fail, "far".to_owned()).name("far task").submit();
+    wire.answer_all();
+    drop((wire, future));
+    assert_eq!(told_name.recv().unwrap(), (Some("far task".to_owned()), 1));
+
+    // Another hook replaces this one.
+    let (tell, told) = mpsc::channel();
+    on_unobserved_error(move |error| drop(tell.send(error.panic().map(|panic| panic.message().to_owned()))));
+    assert!(told_name.recv().is_err(), "the hook is gone");
+
     // A refusal is an error, too.
     ex.shutdown(Shutdown::WAIT);
     drop(submit("refused"));
     assert_eq!(told.recv().unwrap(), None);
 
-    // Another hook replaces this one.
+    // And another one.
     let (tell_other, told_other) = mpsc::channel();
     on_unobserved_error(move |error| tell_other.send(error.is_refused()).unwrap());
     drop(submit("refused"));

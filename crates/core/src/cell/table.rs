@@ -4,7 +4,7 @@ use super::state::{CANCELLED, FAILED, OBSERVED};
 use super::{Cell, Header, Outcome, Place, Ref, Work};
 use crate::error::{TaskError, TaskErrorKind};
 use crate::task::{Call, Reply, decode_error, with_running};
-use crate::{PoolId, panics, unobserved};
+use crate::{panics, unobserved};
 use std::ptr::NonNull;
 
 /// The functions of a cell.
@@ -35,33 +35,39 @@ impl<W: Work> TableOf<W> {
     /// # Safety
     /// The header of a live cell of this type; nobody uses it any more.
     unsafe fn free(header: NonNull<Header>) {
-        // SAFETY: it was made by `Box::new` of this very type, in `Ref::pair`.
-        let mut cell = unsafe { Box::from_raw(header.cast::<Cell<W>>().as_ptr()) };
         if unobserved::is_hooked() {
-            Self::report(&mut cell);
+            // SAFETY: the caller vouches for it.
+            unsafe { Self::report(header) };
         }
+        // SAFETY: it was made by `Box::new` of this very type, in `Ref::pair`.
+        let cell = unsafe { Box::from_raw(header.cast::<Cell<W>>().as_ptr()) };
         // A destructor of the user's that panics must not take an executor's thread along.
         let _ = panics::contain(|| drop(cell));
     }
 
     /// Reports an error that nobody has looked at.
-    fn report(cell: &mut Cell<W>) {
-        let header = &cell.slot.header;
-        let state = header.state.load(crate::sync::Ordering::Relaxed);
+    ///
+    /// # Safety
+    /// As for `free`, which follows.
+    unsafe fn report(header: NonNull<Header>) {
+        // No counted reference: there is none any more.
+        let last = std::mem::ManuallyDrop::new(Ref(header));
+        let state = last.state();
         if state & FAILED == 0 || state & (CANCELLED | OBSERVED) != 0 {
             return;
         }
-        let home = PoolId::from_raw(header.home.load(crate::sync::Ordering::Relaxed));
-        let error = cell.slot.outcome.with_mut(|out| {
+        // SAFETY: the caller vouches for it.
+        let cell = unsafe { Self::cell(header) };
+        let error = cell.slot.outcome.with(|out| {
             // SAFETY: the cell is exclusively ours.
-            match unsafe { &mut *out } {
+            match unsafe { &*out } {
                 Outcome::Ready(Err(error)) => Some(error.clone()),
-                Outcome::Encoded(reply) => Some(decode_error(&reply.bytes)),
+                Outcome::Encoded(reply) => Some(decode_error(&reply.bytes).of_task(|| last.info())),
                 _ => None,
             }
         });
         if let Some(error) = error {
-            unobserved::report(error, home);
+            unobserved::report(error, last.home());
         }
     }
 
