@@ -2,6 +2,7 @@
 
 use super::Executor;
 use crate::Portable;
+use crate::cell::Ref;
 use crate::error::{Refusal, TaskError, TrySubmitError};
 use crate::future::Future;
 use crate::map::{BufferedMap, Map, MapUnordered, Options, start};
@@ -182,6 +183,9 @@ impl<'a, E: Executor + ?Sized, A, R> TaskBuilder<'a, E, A, R> {
         A: Portable,
         R: Portable,
     {
+        // After its deadline there is nothing to wait for.
+        let left = self.meta.deadline.map(|deadline| deadline.at.saturating_duration_since(Instant::now()));
+        let limit = left.map_or(limit, |left| left.min(limit));
         self.offer(|executor, task| executor.submit_task_timeout(task, limit))
     }
 
@@ -193,9 +197,12 @@ impl<'a, E: Executor + ?Sized, A, R> TaskBuilder<'a, E, A, R> {
         let again = again(self.clone, self.judge).filter(|_| self.meta.retry.more > 0);
         let one = One { function: Plain(self.f), context: Unbound, args: self.args };
         let (task, future) = call(one, again, self.meta);
-        watch_deadline(&task);
         match to(self.executor, task) {
-            Ok(()) => Ok(future),
+            Ok(()) => {
+                // Only now: a task that may be given back must not be resolved before, for its argument goes back too.
+                watch_deadline(future.cell());
+                Ok(future)
+            }
             Err((task, why)) => {
                 let args = match again {
                     Some(_) => task.into_work::<Retried<Plain<A, R>>>(&future).one.args,
@@ -240,13 +247,13 @@ fn again<A, Raw>(clone: Option<Cloner<A>>, judge: Option<fn(&Raw) -> bool>) -> O
 
 /// Submits a task, with its deadline watched.
 pub(crate) fn hand_over<E: Executor + ?Sized>(executor: &E, task: Task) {
-    watch_deadline(&task);
+    watch_deadline(task.cell());
     executor.submit_task(task);
 }
 
-fn watch_deadline(task: &Task) {
-    if task.deadline().is_some() {
-        crate::timer::watch(task.cell());
+fn watch_deadline(task: &Ref) {
+    if task.meta().is_some_and(|meta| meta.deadline.is_some()) {
+        crate::timer::watch(task);
     }
 }
 

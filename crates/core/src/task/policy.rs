@@ -169,7 +169,9 @@ impl Backoff {
         if whole.is_zero() || self.jitter == 0.0 {
             return whole;
         }
-        whole.mul_f64(1.0 - self.jitter * chance())
+        // Rounding may make it a little longer, and even longer than a `Duration` can be.
+        let shorter = Duration::try_from_secs_f64(whole.as_secs_f64() * (1.0 - self.jitter * chance()));
+        shorter.map_or(whole, |shorter| shorter.min(whole))
     }
 }
 
@@ -289,6 +291,13 @@ mod tests {
     fn a_long_series_does_not_overflow() {
         let backoff = Backoff::exponential(Duration::from_secs(3600), Duration::MAX).jitter(0.0);
         assert!(backoff.pause(u32::MAX) > backoff.pause(1));
+    }
+
+    #[test]
+    fn a_pause_without_end_has_jitter_too() {
+        for jitter in [f64::MIN_POSITIVE, 0.5, 1.0] {
+            assert!(Backoff::fixed(Duration::MAX).jitter(jitter).pause(1) <= Duration::MAX);
+        }
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub struct Served {
     /// Channel handles are parked in a thread-local of `ipc-channel` and must be sent, from this thread, before anything
     /// else is.
     pub handles: bool,
-    /// It is a value that the task's `retry_if` is not content with.
+    /// The task's `retry_if` is not content with what the function has returned.
     pub again: bool,
 }
 
@@ -83,7 +83,7 @@ pub struct Reply {
     pub status: Status,
     /// The encoded result or error.
     pub bytes: Vec<u8>,
-    /// It is a value that the task's `retry_if` is not content with.
+    /// The task's `retry_if` is not content with what the function has returned.
     pub again: bool,
     /// Where to decode them, when channel handles came along.
     pub handles: Option<Box<dyn DecodeScope>>,
@@ -97,7 +97,9 @@ impl Reply {
     /// An end of the attempt that another one may better.
     pub(crate) fn verdict(&self) -> Option<Verdict> {
         match self.status {
-            Status::Value => self.again.then_some(Verdict::Unsatisfied),
+            // Also of an error: the predicate sees what a fallible function has returned.
+            _ if self.again => Some(Verdict::Unsatisfied),
+            Status::Value => None,
             Status::Error => Verdict::of(&decode_record(&self.bytes)),
         }
     }

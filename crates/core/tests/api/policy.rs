@@ -3,7 +3,9 @@
 use crate::manual::Manual;
 use crate::wire::Wire;
 use concurrent_futures_core::task::{self, Stop};
-use concurrent_futures_core::{Backoff, ExecutorExt, Promise, RetryOn, SerialExecutor};
+use concurrent_futures_core::{
+    Backoff, Executor, ExecutorExt, Handle, Promise, Refusal, RetryOn, SerialExecutor, Shutdown, Task,
+};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::thread;
@@ -277,4 +279,58 @@ fn callbacks_of_an_abort_run_before_it_returns() {
     future.add_done_callback(move |outcome| tell.send(outcome.is_err()).unwrap());
     assert!(future.abort());
     assert_eq!(told.try_recv(), Ok(true));
+}
+
+/// Takes no task, and says so only when the task's deadline is over.
+#[derive(Debug)]
+struct Slow;
+
+impl Executor for Slow {
+    fn submit_task(&self, _: Task) {}
+
+    fn try_submit_task(&self, task: Task) -> Result<(), (Task, Refusal)> {
+        let later = task.deadline().unwrap() + TICK;
+        let never = Manual::new();
+        let clock = never.task(|x: u8| x, 1).deadline(later).submit();
+        assert!(clock.result().unwrap_err().is_timeout());
+        Err((task, Refusal::Full))
+    }
+
+    fn submit_task_timeout(&self, task: Task, limit: Duration) -> Result<(), (Task, Refusal)> {
+        assert!(limit < LONG, "it must not wait longer than the deadline");
+        self.try_submit_task(task)
+    }
+
+    fn num_workers(&self) -> usize {
+        1
+    }
+
+    fn shutdown(&self, _: Shutdown) {}
+
+    fn handle(&self) -> Handle {
+        Handle::new(Slow)
+    }
+}
+
+#[test]
+fn an_argument_comes_back_also_after_the_deadline() {
+    let task = |n: u32| Slow.task(|x: u32| x, n).deadline(Instant::now() + TICK);
+    let error = task(7).try_submit().unwrap_err();
+    assert_eq!((error.args, error.why), (7, Refusal::Full));
+    let error = task(8).retries(2).submit_timeout(LONG).unwrap_err();
+    assert_eq!((error.args, error.why), (8, Refusal::Full));
+}
+
+#[test]
+fn an_error_that_the_predicate_does_not_like_is_tried_again_everywhere() {
+    fn fail(_: ()) -> Result<u32, String> {
+        Err(format!("attempt {}", task::current().attempt()))
+    }
+    let wire = Wire::new();
+    let far = wire.task(fail, ()).retries(1).retry_on(RetryOn::PANIC).retry_if(Result::is_err).submit_fallible();
+    wire.answer_all();
+    assert_eq!(far.result().unwrap_err().attempts(), 2);
+    let near = SerialExecutor::new();
+    let near = near.task(fail, ()).retries(1).retry_on(RetryOn::PANIC).retry_if(Result::is_err).submit_fallible();
+    assert_eq!(near.result().unwrap_err().attempts(), 2);
 }
