@@ -100,7 +100,7 @@ impl Remote for Placement {
             Place::Here | Place::Revoked => true,
             Place::Paused(seat) => {
                 // Nobody waits for the end of the pause any more.
-                seat.ring();
+                seat.cancelled();
                 true
             }
             Place::At(seat, ticket) => seat.page.revoke(*ticket),
@@ -184,7 +184,9 @@ mod tests {
         assert!(!placement.started(), "between two attempts it does not run");
         placement.stop(Stop::Timeout, 1);
         assert_eq!(seat.stops.take(), []);
+        assert!(!seat.stops.take_cancelled());
         assert!(placement.try_revoke() && !placement.send(&seat, Ticket { seq: 2, ..T }));
+        assert!(seat.stops.take_cancelled() && !seat.stops.take_cancelled());
     }
 
     #[test]

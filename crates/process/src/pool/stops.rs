@@ -8,6 +8,7 @@ use crate::wire::Ticket;
 use concurrent_futures_core::task::Stop;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An attempt is to be ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,18 +24,24 @@ pub(super) struct StopRequest {
 #[derive(Debug)]
 pub(super) struct Stops {
     requests: Mutex<Vec<StopRequest>>,
+    /// A task was cancelled between two attempts.
+    cancelled: AtomicBool,
     bell: Arc<Bell>,
 }
 
 impl Stops {
     pub(super) fn new(bell: Arc<Bell>) -> Self {
-        Stops { requests: Mutex::default(), bell }
+        Stops { requests: Mutex::default(), cancelled: AtomicBool::new(false), bell }
     }
 
     fn request(&self, request: StopRequest) {
         self.requests.lock().push(request);
         // After it: the supervisor silences the bell before it looks.
         self.bell.ring();
+    }
+
+    pub(super) fn take_cancelled(&self) -> bool {
+        self.cancelled.swap(false, Ordering::AcqRel)
     }
 
     pub(super) fn take(&self) -> Vec<StopRequest> {
@@ -55,8 +62,9 @@ impl Seat {
         self.stops.request(StopRequest { worker: self.worker, ticket, attempt, why });
     }
 
-    /// The supervisor has something to look at.
-    pub(super) fn ring(&self) {
+    /// A task that pauses is to be forgotten.
+    pub(super) fn cancelled(&self) {
+        self.stops.cancelled.store(true, Ordering::Release);
         self.stops.bell.ring();
     }
 }

@@ -63,19 +63,25 @@ impl State {
         Some(self.paused.first_key_value()?.0.0)
     }
 
-    /// Queues what has paused for long enough, and lets go of what core has resolved meanwhile.
+    /// Queues what has paused for long enough.
     pub(super) fn resume(&mut self, now: Instant, after: &mut After) {
-        if self.paused.is_empty() {
-            return;
+        let mut due = Vec::new();
+        while let Some(first) = self.paused.first_entry().filter(|first| first.key().0 <= now) {
+            due.push(first.remove());
         }
-        let over: Vec<Item> =
-            self.paused.extract_if(.., |(at, _), item| *at <= now || item.is_revoked()).map(|(_, item)| item).collect();
-        let (revoked, due): (Vec<Item>, Vec<Item>) = over.into_iter().partition(Item::is_revoked);
-        after.room |= !revoked.is_empty();
-        for item in revoked {
+        if !due.is_empty() {
+            self.requeue(due);
+            self.spread(after);
+        }
+    }
+
+    /// Lets go of what core has resolved, or resolves now, between two attempts.
+    pub(in crate::pool) fn forget_cancelled(&mut self, after: &mut After) {
+        let cancelled: Vec<Item> =
+            self.paused.extract_if(.., |_, item| item.is_revoked()).map(|(_, item)| item).collect();
+        after.room |= !cancelled.is_empty();
+        for item in cancelled {
             self.release(item, after);
         }
-        self.requeue(due);
-        self.spread(after);
     }
 }

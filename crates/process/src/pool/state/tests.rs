@@ -245,6 +245,9 @@ impl Rig {
 
     /// What was asked for since the last time.
     fn stop(&mut self) {
+        if self.stops.take_cancelled() {
+            self.step(|state, after| state.forget_cancelled(after));
+        }
         for request in self.stops.take() {
             let _ = self.step(|state, after| state.stop(request, after));
         }

@@ -39,6 +39,11 @@ impl Ladder {
 impl Supervisor {
     /// Begins with what was asked for since the last look. What the workers have answered counts first.
     pub(super) fn begin_stops(&mut self) {
+        if self.pool.stops.take_cancelled() {
+            let mut after = After::default();
+            self.pool.lock().forget_cancelled(&mut after);
+            self.pool.finish(after);
+        }
         for request in self.pool.stops.take() {
             self.receive_all(request.worker);
             let mut after = After::default();

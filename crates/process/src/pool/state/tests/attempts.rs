@@ -43,6 +43,7 @@ fn the_end_waits_for_attempts_to_come_but_not_for_cancelled_ones() {
     assert!(!rig.step(|state, after| state.tend(Instant::now(), after)));
     assert_eq!(rig.leaving(), [], "there is something to come");
     assert!(rig.futures.iter().all(|future| future.cancel()));
+    rig.stop();
     assert!(!rig.step(|state, after| state.tend(Instant::now(), after)));
     assert_eq!(rig.leaving(), [0]);
     rig.run_next(0);
