@@ -235,3 +235,71 @@ fn killing_the_pool_overrides_patience() {
     assert!(error.is_worker_death() || error.is_timeout(), "{error}");
     in_time("shutdown", move || pool.shutdown(Shutdown::WAIT));
 }
+
+#[test]
+fn row19_time_runs_out_at_any_instant() {
+    fn busy(micros: u64) -> u64 {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_micros(micros) {
+            std::hint::spin_loop();
+        }
+        micros
+    }
+    with_both(|builder| {
+        let pool = builder.max_workers(2).build().unwrap();
+        pool.warm_up().unwrap();
+        let mut late = 0;
+        for n in 0..100_u64 {
+            let others: Vec<_> = (0..4).map(|k| pool.submit(square, n + k)).collect();
+            let retries = u32::try_from(n % 3).unwrap();
+            let task = pool.task(busy, 1000 + 10 * n).timeout(Duration::from_micros(1500)).retries(retries);
+            let future = task.submit();
+            let more: Vec<_> = (0..4).map(|k| pool.submit(square, n + k)).collect();
+            match outcome(future) {
+                Ok(value) => assert_eq!(value, 1000 + 10 * n),
+                Err(error) => {
+                    assert!(error.is_timeout() && error.attempts() == 1 + retries, "{error}");
+                    late += 1;
+                }
+            }
+            for (k, future) in others.into_iter().enumerate().chain(more.into_iter().enumerate()) {
+                assert_eq!(outcome(future).unwrap(), square(n + k as u64));
+            }
+        }
+        eprintln!("{late} were late");
+        in_time("shutdown", move || pool.shutdown(Shutdown::WAIT));
+    });
+}
+
+#[test]
+fn what_is_stopped_leaves_nothing_behind() {
+    fn count(what: &str) -> usize {
+        std::fs::read_dir(format!("/proc/self/{what}")).unwrap().count()
+    }
+    // In a worker, where no other test opens and closes things.
+    let outer = ProcessPoolExecutor::new(1).unwrap();
+    let left = outer.submit(
+        |()| {
+            let run = || {
+                let pool = ProcessPoolExecutor::new(2).unwrap();
+                for n in 0..4 {
+                    let late = pool.task(hang, "/dev/null".into()).timeout(Duration::from_millis(5)).retries(n % 2);
+                    let (late, aborted) = (late.submit(), pool.submit(hang_deaf, "/dev/null".into()));
+                    late.wait();
+                    aborted.abort();
+                    pool.resize(1 + n as usize % 2).unwrap();
+                }
+                assert_eq!(pool.submit(square, 3).result().unwrap(), 9);
+            };
+            run();
+            let before = (count("fd"), count("task"));
+            for _ in 0..3 {
+                run();
+            }
+            (before, (count("fd"), count("task")))
+        },
+        (),
+    );
+    let (before, after) = outcome(left).unwrap();
+    assert_eq!(before, after);
+}
