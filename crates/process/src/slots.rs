@@ -85,6 +85,11 @@ impl Page {
         self.word(ticket).load(Ordering::Acquire) == value(ticket, STARTED)
     }
 
+    /// Parent: whether the task was taken back. A worker that says so of another one is wrong.
+    pub(crate) fn is_revoked(&self, ticket: Ticket) -> bool {
+        self.word(ticket).load(Ordering::Acquire) == value(ticket, REVOKED)
+    }
+
     /// Parent, when the worker is dead.
     pub(crate) fn judge(&self, ticket: Ticket) -> Fate {
         let word = self.word(ticket).load(Ordering::Acquire);

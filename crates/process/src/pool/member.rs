@@ -268,6 +268,10 @@ impl Member {
 
     /// The worker has answered with a result.
     pub(super) fn finished(&mut self, ticket: Ticket) -> Result<Item, Misfit> {
+        // Nor is it done before it was started.
+        if !self.seat.page.has_started(ticket) {
+            return Err(Misfit);
+        }
         let item = self.answered(ticket)?.ok_or(Misfit)?;
         self.served += 1;
         Ok(item)
@@ -275,6 +279,9 @@ impl Member {
 
     /// The worker has met a task that was revoked. Gives the item if it was core that revoked it.
     pub(super) fn met_revoked(&mut self, ticket: Ticket) -> Result<Option<Item>, Misfit> {
+        if !self.seat.page.is_revoked(ticket) {
+            return Err(Misfit);
+        }
         self.answered(ticket)
     }
 

@@ -1,6 +1,8 @@
 //! The executor over processes. `README.md` beside this file has the states and why nothing is lost.
 
 mod builder;
+#[cfg(test)]
+mod hostile;
 mod inner;
 mod item;
 mod limits;

@@ -205,6 +205,11 @@ impl State {
         Ok(())
     }
 
+    /// Whether the worker has said that its set-up is done.
+    pub(super) fn was_ready(&self, id: WorkerId) -> bool {
+        self.members.get(&id).is_some_and(|member| member.was_ready)
+    }
+
     /// The worker waits for the lane on which handles travel.
     pub(super) fn open_lane(&mut self, id: WorkerId, control: BorrowedFd<'_>) -> io::Result<()> {
         self.members.get_mut(&id).map_or(Ok(()), |member| member.open_lane(control))

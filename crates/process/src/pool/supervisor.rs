@@ -360,6 +360,7 @@ impl News {
                 self.ready = true;
                 if state.ready(id, &mut self.after) { Ok(()) } else { Err(unexpected("ready twice")) }
             }
+            Up::SetupFailed { .. } if state.was_ready(id) => Err(unexpected("a set-up that fails late")),
             Up::SetupFailed { step, .. } => {
                 state.suspend(id, KilledBy::Nobody);
                 self.setup_failed = Some((step, body));

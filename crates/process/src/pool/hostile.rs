@@ -1,0 +1,302 @@
+//! Fault 28: workers that are enemies. A real worker of a real pool, whose task speaks the protocol to the parent in its own
+//! way: it writes what it likes into the link. The parent must fail that worker's task only, with a cause that says so, and go
+//! on. What a stream of bytes can do without a process is in the tests of `wire.rs` and `link/inbox.rs`.
+
+use super::ProcessPoolExecutor;
+use crate::launch::StartMethod;
+use crate::slots::SLOTS;
+use crate::wire::{Head, MAX_BODY, Step, Ticket, UP, Up};
+use concurrent_futures_core::{Executor, ExecutorExt, Future, KilledBy, OnDrop, TaskError};
+use proptest::prelude::*;
+use rustix::net::sockopt::{socket_domain, socket_type};
+use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketType, send, shutdown};
+use serde::{Deserialize, Serialize};
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What an enemy does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Script {
+    /// Is written into the link.
+    bytes: Vec<u8>,
+    then: Then,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Then {
+    /// Returns, as if nothing had been.
+    Return,
+    /// Does nothing any more.
+    Park,
+    Exit,
+    /// Closes its end, and does nothing any more.
+    Close,
+}
+
+/// The ticket of the first task of a worker.
+const MINE: Ticket = Ticket { slot: 0, seq: 0 };
+const OTHER: Ticket = Ticket { slot: 7, seq: 0 };
+const LATER: Ticket = Ticket { slot: 0, seq: 1 };
+
+fn play(script: Script) -> u32 {
+    let link = link();
+    let mut rest = &script.bytes[..];
+    // An error is the parent's answer: it has closed its end.
+    while let Ok(sent @ 1..) = send(link, rest, SendFlags::NOSIGNAL) {
+        rest = &rest[sent..];
+    }
+    match script.then {
+        Then::Return => {}
+        Then::Exit => std::process::exit(7),
+        Then::Park => park(),
+        Then::Close => {
+            shutdown(link, Shutdown::Both).expect("it is a socket");
+            park();
+        }
+    }
+    1
+}
+
+fn park() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// The one stream socket that a worker has.
+fn link() -> BorrowedFd<'static> {
+    let numbers = std::fs::read_dir("/proc/self/fd").expect("/proc is there").flatten();
+    let numbers: Vec<i32> = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers {
+        // SAFETY: it is asked what it is, which fails when it is not open; the link is open as long as the worker.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        if socket_type(fd) == Ok(SocketType::STREAM) && socket_domain(fd) == Ok(AddressFamily::UNIX) {
+            return fd;
+        }
+    }
+    panic!("a worker has a link")
+}
+
+fn square(x: u64) -> u64 {
+    x * x
+}
+
+#[track_caller]
+fn outcome<T: Send + 'static>(future: Future<T>) -> Result<T, TaskError> {
+    future.result_timeout(LIMIT).unwrap_or_else(|late| panic!("no outcome in time: {:?}", late.0))
+}
+
+/// Lets an enemy play in a pool of one worker, with others behind it, and looks at what must hold in any case.
+///
+/// An enemy that returns lets its worker go on: by the time at which the parent has read what it sent, the worker may have
+/// started what it was given to do next. That dies with its worker, and says why.
+#[track_caller]
+fn fight(pool: &ProcessPoolExecutor, script: Script) -> Result<u32, TaskError> {
+    let others = || (0..3).map(|number| (number, pool.submit(square, number))).collect::<Vec<_>>();
+    let returns = script.then == Then::Return;
+    let (enemy, behind) = (pool.submit(play, script), others());
+    let end = outcome(enemy);
+    let mut lost = 0;
+    for (number, future) in behind {
+        match outcome(future) {
+            Ok(value) => assert_eq!(value, square(number)),
+            Err(error) if returns && error.death().is_some_and(|death| death.killed_by() == KilledBy::Protocol) => {
+                lost += 1
+            }
+            Err(error) => panic!("it had nothing to do with it: {error}"),
+        }
+    }
+    assert!(returns || lost == 0);
+    for (number, future) in others() {
+        assert_eq!(outcome(future).unwrap_or_else(|error| panic!("a fresh task: {error}")), square(number));
+    }
+    assert!(pool.stats().workers <= 1);
+    end
+}
+
+/// A pool whose one worker has not had a task.
+fn pool(method: StartMethod) -> ProcessPoolExecutor {
+    // A test that fails must not wait for an enemy that does nothing any more.
+    ProcessPoolExecutor::builder().max_workers(1).start_method(method).on_drop(OnDrop::Kill).build().unwrap()
+}
+
+fn frames(heads: &[Up]) -> Vec<u8> {
+    heads.iter().flat_map(|head| head.encode()).collect()
+}
+
+fn result(ticket: Ticket, len: u64) -> Up {
+    Up::Result { ticket, failed: false, again: false, retire: false, handles: false, len }
+}
+
+/// What no worker of ours would send, and what the verdict says about it.
+fn offences() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+    let altered = |head: Up, at: usize, byte: u8| {
+        let mut bytes = head.encode();
+        bytes[at] = byte;
+        bytes.to_vec()
+    };
+    let mut with_garbage_behind = frames(&[Up::Revoked(OTHER)]);
+    with_garbage_behind.extend([0xff; 100]);
+    vec![
+        ("an unknown kind", vec![0xee; UP], "unknown kind"),
+        ("zeros", vec![0; 1000], "unknown kind"),
+        ("an unknown flag", altered(result(MINE, 0), 1, 0x80), "unknown flags"),
+        ("a reserved byte", altered(Up::Ready, 9, 1), "reserved"),
+        ("a slot that is none", altered(result(MINE, 0), 3, 0xff), "slot"),
+        ("a length beyond all", altered(result(MINE, 0), 15, 0xff), "claims"),
+        ("ready twice", frames(&[Up::Ready]), "ready twice"),
+        ("a set-up that fails late", frames(&[Up::SetupFailed { step: Step::Initializer, len: 0 }]), "set-up"),
+        ("a start that was not asked for", frames(&[Up::Started(OTHER)]), "start of another task"),
+        ("a result that was not asked for", frames(&[result(OTHER, 0)]), "result of another task"),
+        ("a result of an earlier use", frames(&[result(LATER, 0)]), "result of another task"),
+        ("a task that was not revoked", frames(&[Up::Revoked(OTHER)]), "as revoked"),
+        ("garbage behind a frame", with_garbage_behind, "it sent"),
+    ]
+}
+
+#[test]
+fn row_28_an_offence_costs_the_task_of_that_worker() {
+    for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+        for (what, bytes, words) in offences() {
+            for then in [Then::Park, Then::Close] {
+                let error = fight(&pool(method), Script { bytes: bytes.clone(), then }).expect_err(what);
+                let death = error.death().unwrap_or_else(|| panic!("{what}: {error}"));
+                assert_eq!(
+                    (death.killed_by(), death.signal()),
+                    (KilledBy::Protocol, Some("SIGKILL")),
+                    "{what}: {death}"
+                );
+                assert!(death.last_words().is_some_and(|said| said.contains(words)), "{what}: {death}");
+            }
+        }
+    }
+}
+
+/// Whatever is said last: one that ends by itself is dead by itself, or by the offence, whichever is seen first.
+#[test]
+fn row_28_an_offence_before_the_end() {
+    let pool = pool(StartMethod::ForkServer);
+    for (what, bytes, _) in offences() {
+        for then in [Then::Exit, Then::Return] {
+            match fight(&pool, Script { bytes: bytes.clone(), then }) {
+                // The second task of a worker has another ticket than the first.
+                Ok(value) => assert_eq!((value, then), (1, Then::Return), "{what}"),
+                Err(error) => assert!(error.is_worker_death(), "{what}: {error}"),
+            }
+        }
+    }
+}
+
+/// A result of its own task, before the task is done: it is that task's, and the second one is an offence.
+#[test]
+fn row_28_two_results_for_one_task() {
+    for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+        let mut bytes = frames(&[result(MINE, 1)]);
+        bytes.push(42);
+        assert_eq!(fight(&pool(method), Script { bytes: bytes.clone(), then: Then::Return }).unwrap(), 42);
+        bytes.extend(bytes.clone());
+        assert_eq!(fight(&pool(method), Script { bytes, then: Then::Park }).unwrap(), 42);
+    }
+}
+
+/// A value that cannot be decoded, an error that is none, handles that were never sent.
+#[test]
+fn row_28_a_result_that_means_nothing() {
+    let with = |failed: bool, handles: bool, body: &[u8]| {
+        let head = Up::Result { ticket: MINE, failed, again: false, retire: false, handles, len: body.len() as u64 };
+        let mut bytes = head.encode().to_vec();
+        bytes.extend(body);
+        bytes
+    };
+    for bytes in [
+        with(false, false, &[]),
+        with(false, false, &[0xff; 40]),
+        with(true, false, &[]),
+        with(true, false, &[0xff; 40]),
+    ] {
+        let error = fight(&pool(StartMethod::ForkServer), Script { bytes, then: Then::Return }).unwrap_err();
+        assert!(!error.is_cancelled() && !error.is_timeout(), "{error}");
+    }
+    let error = fight(&pool(StartMethod::ForkServer), Script { bytes: with(false, true, &[1]), then: Then::Return });
+    assert!(error.unwrap_err().is_codec());
+}
+
+/// Every prefix of a reply, and then the end: the torn message counts for nothing, and a length alone costs no memory.
+#[test]
+fn row_28_a_message_that_is_torn_at_every_byte() {
+    let pool = pool(StartMethod::ForkServer);
+    let mut whole = frames(&[result(OTHER, 1 << 38)]);
+    whole.extend([7; 100]);
+    assert!(MAX_BODY >= 1 << 38);
+    for cut in 0..whole.len() {
+        let error = fight(&pool, Script { bytes: whole[..cut].to_vec(), then: Then::Exit }).unwrap_err();
+        let death = error.death().unwrap_or_else(|| panic!("{error}"));
+        assert!(death.exit_code() == Some(7) && !death.by_pool(), "{cut} bytes: {death}");
+    }
+    for cut in [0, UP - 1, UP + 50] {
+        let error = fight(&pool, Script { bytes: whole[..cut].to_vec(), then: Then::Close }).unwrap_err();
+        let death = error.death().unwrap_or_else(|| panic!("{error}"));
+        assert!(death.by_pool() && death.last_words().is_some_and(|said| said.contains("closed its link")), "{death}");
+    }
+}
+
+/// It asks for its lane again and again, and takes none.
+#[test]
+fn row_28_requests_without_end() {
+    for then in [Then::Return, Then::Exit] {
+        let bytes = frames(&vec![Up::Lane; 3000]);
+        match fight(&pool(StartMethod::ForkServer), Script { bytes, then }) {
+            Ok(value) => assert_eq!((value, then), (1, Then::Return)),
+            Err(error) => assert!(error.is_worker_death(), "{error}"),
+        }
+    }
+}
+
+fn head() -> impl Strategy<Value = (Up, Vec<u8>)> {
+    let ticket = prop_oneof![
+        3 => (0..4_u16, 0..2_u32).prop_map(|(slot, seq)| Ticket { slot, seq }),
+        1 => (0..SLOTS as u16, any::<u32>()).prop_map(|(slot, seq)| Ticket { slot, seq }),
+    ];
+    let body = proptest::collection::vec(any::<u8>(), 0..20);
+    (0..6_u8, ticket, any::<[bool; 4]>(), body).prop_map(|(kind, ticket, [failed, again, retire, handles], body)| {
+        let len = body.len() as u64;
+        match kind {
+            0 => (Up::Ready, Vec::new()),
+            1 => (Up::SetupFailed { step: Step::Preload, len }, body),
+            2 => (Up::Started(ticket), Vec::new()),
+            3 => (Up::Revoked(ticket), Vec::new()),
+            4 => (Up::Lane, Vec::new()),
+            _ => (Up::Result { ticket, failed, again, retire, handles, len }, body),
+        }
+    })
+}
+
+fn then() -> impl Strategy<Value = Then> {
+    // Not one that parks: what happens to be innocent would go on for ever. One that closes its link is given some time.
+    prop_oneof![8 => Just(Then::Return), 8 => Just(Then::Exit), 1 => Just(Then::Close)]
+}
+
+/// What the enemy's own task comes to is its own affair, as long as it comes to something.
+#[track_caller]
+fn assert_resolved(outcome: Result<u32, TaskError>) {
+    if let Err(error) = outcome {
+        assert!(!error.is_cancelled() && !error.is_refused(), "{error}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 20, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn row_28_frames_at_random(heads in proptest::collection::vec(head(), 1..6), then in then()) {
+        let bytes = heads.iter().flat_map(|(head, body)| head.encode().into_iter().chain(body.iter().copied())).collect();
+        assert_resolved(fight(&pool(StartMethod::ForkServer), Script { bytes, then }));
+    }
+
+    #[test]
+    fn row_28_bytes_at_random(bytes in proptest::collection::vec(any::<u8>(), 1..200), then in then()) {
+        assert_resolved(fight(&pool(StartMethod::ForkServer), Script { bytes, then }));
+    }
+}
