@@ -46,9 +46,14 @@ fn pids(dir: &Path) -> Vec<u32> {
 
 /// Names processes for [`pids`].
 fn tell(dir: &Path, pids: &[u32]) {
+    tell_in(&dir.join("pids"), pids);
+}
+
+/// In one step.
+fn tell_in(file: &Path, pids: &[u32]) {
     let text: String = pids.iter().map(|pid| format!("{pid}\n")).collect();
-    std::fs::write(dir.join("pids.new"), text).unwrap();
-    std::fs::rename(dir.join("pids.new"), dir.join("pids")).unwrap();
+    std::fs::write(file.with_extension("new"), text).unwrap();
+    std::fs::rename(file.with_extension("new"), file).unwrap();
 }
 
 fn wait_for(child: &mut Child) -> Option<i32> {
@@ -194,12 +199,10 @@ fn wait_for_ever(method: StartMethod) {
         shell.args(["-c", "sleep 1000 >/dev/null & echo $!"]).stderr(Stdio::inherit());
         let orphan = shell.output().unwrap();
         let orphan = String::from_utf8(orphan.stdout).unwrap().trim().parse().unwrap();
-        tell(&dir, &[std::process::id(), child.id(), orphan]);
-        std::fs::rename(dir.join("pids"), dir.join(format!("busy{n}"))).unwrap();
+        tell_in(&dir.join(format!("busy{n}")), &[std::process::id(), child.id(), orphan]);
         wait_at(gate);
     };
     let mut all = Vec::new();
-    // One after the other: they use the same file.
     let futures: Vec<_> = (0..2)
         .map(|n| {
             let future = pool.submit(busy, (dir.clone(), gate.path(), n));
