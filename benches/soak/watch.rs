@@ -76,17 +76,22 @@ pub fn settle(before: &Sample) -> Sample {
     }
 }
 
-/// Workers that were there at any look.
+/// How many workers there have been: at least so many, as one may come and go between two looks. Their numbers are used
+/// again in a long run, so only those of the last look are compared.
 #[derive(Debug, Default)]
-pub struct Seen(HashSet<u32>);
+pub struct Seen {
+    last: HashSet<u32>,
+    count: usize,
+}
 
 impl Seen {
     pub fn look(&mut self, pids: &[u32]) {
-        self.0.extend(pids);
+        self.count += pids.iter().filter(|pid| !self.last.contains(pid)).count();
+        self.last = pids.iter().copied().collect();
     }
 
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.count
     }
 }
 
