@@ -90,7 +90,16 @@ impl Item {
             self.attempt = self.task.attempts() + 1;
         }
         if let Some(placement) = &self.placement {
-            return !self.task.is_done() && placement.send(seat, ticket);
+            if !placement.send(seat, ticket) {
+                return false;
+            }
+            // Who resolves it while an attempt runs tells the worker of that attempt, and no later one. So the look comes
+            // after the task can be found at its new place.
+            if self.task.is_done() {
+                placement.take_back();
+                return false;
+            }
+            return true;
         }
         let placement = Arc::new(Placement::new());
         placement.send(seat, ticket);

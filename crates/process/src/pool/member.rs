@@ -350,6 +350,12 @@ impl Member {
         Some(Err(item))
     }
 
+    /// It has started what comes after this task: it is done with it, and the answer is on its way.
+    pub(super) fn is_past(&self, ticket: Ticket) -> bool {
+        let after = self.flights.iter().skip_while(|flight| flight.ticket != ticket).skip(1);
+        after.filter_map(|flight| flight.item.as_ref()).any(Item::has_started)
+    }
+
     /// The tasks that it has.
     pub(super) fn items(&self) -> impl Iterator<Item = &Item> {
         self.flights.iter().filter_map(|flight| flight.item.as_ref())

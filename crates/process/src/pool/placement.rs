@@ -117,8 +117,11 @@ impl Remote for Placement {
 
     fn stop(&self, why: Stop, attempt: u32) {
         // Whether that is (still) the attempt that is meant, is looked at under the pool's lock.
-        if let Place::At(seat, ticket) = &*self.0.lock() {
-            seat.stop(*ticket, attempt, why);
+        match &*self.0.lock() {
+            Place::At(seat, ticket) => seat.stop(*ticket, attempt, why),
+            // Nobody waits for the end of the pause any more.
+            Place::Paused(seat) => seat.ring(),
+            Place::Here | Place::Revoked => {}
         }
     }
 }

@@ -8,6 +8,8 @@ use crate::wire::Ticket;
 use concurrent_futures_core::task::Grace;
 use std::time::{Duration, Instant};
 
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 impl State {
     /// Somebody wants an attempt to end. Gives the patience to have with it if its worker runs it: what waits behind it there
     /// goes to others at once.
@@ -32,6 +34,11 @@ impl State {
         self.members.get(&id).is_some_and(|member| member.stopping == Some(ticket))
     }
 
+    /// Whether what it does now is another task, although that answer has not come.
+    pub(in crate::pool) fn is_past(&self, id: WorkerId, ticket: Ticket) -> bool {
+        self.members.get(&id).is_some_and(|member| member.is_past(ticket))
+    }
+
     /// An attempt is over, and after the pause there is to be another one. Gives the task back if there is none because all
     /// that has not started is cancelled.
     pub(in crate::pool) fn try_again(
@@ -46,14 +53,13 @@ impl State {
         }
         item.pause();
         self.finished -= 1;
-        match now.checked_add(pause) {
-            Some(at) if pause > Duration::ZERO => {
-                self.paused.insert((at, item.number), item);
-            }
-            _ => {
-                self.requeue(vec![item]);
-                self.spread(after);
-            }
+        if pause.is_zero() {
+            self.requeue(vec![item]);
+            self.spread(after);
+        } else {
+            // What no clock can tell is as good as for ever.
+            let at = now.checked_add(pause).unwrap_or(now + CENTURY);
+            self.paused.insert((at, item.number), item);
         }
         None
     }

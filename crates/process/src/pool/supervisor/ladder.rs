@@ -7,10 +7,13 @@ use crate::wire::Ticket;
 use concurrent_futures_core::KilledBy;
 use concurrent_futures_core::task::{Grace, Stop};
 use rustix::process::Signal;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A worker that never stops sending must not keep the supervisor from its other work.
 const ROUNDS: usize = 64;
+
+/// For so long the answer of a task is waited for whose worker has begun with the next one.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// Where the ending of a worker's task stands.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(super) struct Ladder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rung {
     Asked,
+    /// It has returned, by the worker's word.
+    Returned,
     Terminated,
     Killed,
 }
@@ -71,10 +76,16 @@ impl Supervisor {
             let Some(post) = self.posts.get_mut(&id) else { continue };
             let Some(ladder) = &mut post.ladder else { continue };
             match ladder.rung {
-                Rung::Asked => {
+                rung @ (Rung::Asked | Rung::Returned) => {
                     let mut state = self.pool.lock();
                     if !state.is_stopping(id, ladder.ticket) {
                         post.ladder = None;
+                        continue;
+                    }
+                    // A signal would hit the next task. But the word is not taken for ever.
+                    if rung == Rung::Asked && state.is_past(id, ladder.ticket) {
+                        ladder.rung = Rung::Returned;
+                        ladder.until = now.checked_add(ANSWER);
                         continue;
                     }
                     // From here on it gets nothing more, so whatever it still does is this attempt.

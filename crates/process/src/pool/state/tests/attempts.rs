@@ -31,6 +31,21 @@ fn a_task_waits_for_its_next_attempt_and_others_go_on() {
 }
 
 #[test]
+fn a_pause_that_no_clock_can_tell_has_no_end() {
+    let mut rig = Rig::new(1, None);
+    rig.submit_with(PAUSING);
+    rig.start(true);
+    rig.run_next(0);
+    let ticket = rig.workers.get_mut(&0).unwrap().running.take().unwrap();
+    let item = rig.step(|state, _| state.finished(WorkerId(0), ticket)).unwrap();
+    assert!(rig.again(item, Some(Duration::MAX)).is_none());
+    pass(&mut rig, 1000 * IDLE);
+    rig.run_next(0);
+    assert_eq!(rig.running(), []);
+    assert!(rig.futures[0].cancel());
+}
+
+#[test]
 fn the_end_waits_for_attempts_to_come_but_not_for_cancelled_ones() {
     let mut rig = Rig::new(1, None);
     (0..2).for_each(|_| rig.submit_with(PAUSING));
@@ -70,6 +85,29 @@ fn what_waits_behind_a_task_that_is_to_stop_goes_to_others() {
     rig.finish(0);
     rig.run_next(0);
     assert_eq!(rig.running(), [3, 4]);
+}
+
+#[test]
+fn a_worker_that_has_begun_with_the_next_task_is_past_the_one_that_is_to_stop() {
+    let mut rig = Rig::new(1, None);
+    (0..2).for_each(|_| rig.submit());
+    rig.start(true);
+    rig.run_next(0);
+    let first = rig.workers[&0].running.unwrap();
+    // The answer is under way.
+    rig.workers.get_mut(&0).unwrap().running = None;
+    let past = |rig: &Rig| rig.state.is_past(WorkerId(0), first);
+    assert!(!past(&rig));
+    rig.run_next(0);
+    assert!(past(&rig) && rig.futures[0].abort());
+    rig.stop();
+    assert!(rig.state.is_stopping(WorkerId(0), first) && past(&rig));
+    let second = rig.workers.get_mut(&0).unwrap().running.replace(first);
+    rig.finish(0);
+    assert!(!rig.state.is_stopping(WorkerId(0), first) && !past(&rig));
+    rig.workers.get_mut(&0).unwrap().running = second;
+    rig.finish(0);
+    assert!(rig.futures[0].exception().unwrap().is_aborted() && rig.futures[1].done());
 }
 
 #[test]
