@@ -120,7 +120,7 @@ impl Remote for Placement {
         match &*self.0.lock() {
             Place::At(seat, ticket) => seat.stop(*ticket, attempt, why),
             // Nobody waits for the end of the pause any more.
-            Place::Paused(seat) => seat.ring(),
+            Place::Paused(seat) => seat.cancelled(),
             Place::Here | Place::Revoked => {}
         }
     }
