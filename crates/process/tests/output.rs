@@ -135,3 +135,21 @@ fn programs_of_a_task_are_captured_and_what_is_left_of_them_harms_nobody() {
         }
     });
 }
+
+#[test]
+fn what_a_task_printed_before_it_ran_out_of_time_comes_when_its_worker_is_gone() {
+    with_both(|builder| {
+        let pool = capturing(builder);
+        fn hang(_: ()) {
+            println!("I wait");
+            loop {
+                std::thread::park();
+            }
+        }
+        let late = pool.task(hang, ()).timeout(std::time::Duration::from_millis(50)).submit();
+        eventually("it is done", || late.done());
+        eventually("the output is there", || late.output().is_some());
+        assert_eq!(late.output().unwrap().stdout_text(), "I wait\n");
+        assert!(outcome(late).unwrap_err().is_timeout());
+    });
+}

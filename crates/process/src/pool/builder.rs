@@ -76,7 +76,7 @@ impl ProcessPoolBuilder {
     }
 
     /// How many workers may run at once. The default is the number of CPUs that this process may use, as its affinity and
-    /// its cgroup allow.
+    /// its cgroup allow; not more than [`cpu_affinity`](Self::cpu_affinity) names.
     pub fn max_workers(mut self, n: usize) -> Self {
         self.max_workers = Some(n);
         self
@@ -273,7 +273,7 @@ impl ProcessPoolBuilder {
             call.transpose().map_err(|e| BuildError::invalid(format!("the {what} cannot be sent to workers: {e}")))
         };
         let max_workers = at_least_one(self.max_workers, "max_workers")?;
-        let workers = max_workers.unwrap_or_else(num_cpus::get);
+        let workers = max_workers.unwrap_or_else(|| limits::cpus(&self.rules));
         if self.min_workers > workers {
             let words = format!("min_workers ({}) is more than max_workers ({workers})", self.min_workers);
             return Err(BuildError::invalid(words));

@@ -87,6 +87,12 @@ impl ProcessPoolBuilder {
     }
 }
 
+/// How many CPUs there are for the workers.
+pub(super) fn cpus(rules: &Rules) -> usize {
+    let all = num_cpus::get();
+    if rules.cpus.is_empty() { all } else { all.min(rules.cpus.len()) }
+}
+
 /// Refuses what cannot be.
 pub(super) fn check(rules: Rules, pinned: bool) -> Result<Rules, BuildError> {
     check_limits(&rules.limits).map_err(BuildError::invalid)?;

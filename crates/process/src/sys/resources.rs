@@ -37,6 +37,15 @@ impl Limit {
     }
 }
 
+/// Raises the soft limits to the hard ones, as far as this process may: for one that has only its end to bring about.
+pub(crate) fn lift() {
+    for resource in [Resource::Data, Resource::Nofile, Resource::Cpu] {
+        let limit = getrlimit(resource);
+        // Without it the end may be less orderly, and comes all the same.
+        let _ = setrlimit(resource, Rlimit { current: limit.maximum, ..limit });
+    }
+}
+
 /// The soft limit on the CPU time of this process, at which `more` is used up, in the whole seconds of the kernel.
 pub(crate) fn cpu_limit_after(more: Duration) -> io::Result<u64> {
     let until = cpu_time()?.saturating_add(more);

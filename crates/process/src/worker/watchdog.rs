@@ -1,6 +1,6 @@
 //! Ends the worker when its pool is gone, whatever the worker is doing.
 
-use crate::sys::{children, message, stdio, wait};
+use crate::sys::{children, message, resources, stdio, wait};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{self, Receiver};
@@ -27,6 +27,8 @@ pub(super) fn start(control: OwnedFd) -> io::Result<Receiver<Option<OwnedFd>>> {
 
 /// Ends what descends from this process, what else is in its group (programs whose own parent has left them), and itself.
 pub(super) fn end_all() -> ! {
+    // A task may have used up what the worker may have.
+    resources::lift();
     // If that fails, the processes that have left the group are left to themselves.
     let _ = children::kill_all();
     wait::kill_own_group();
