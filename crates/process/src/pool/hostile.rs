@@ -229,7 +229,7 @@ fn row_28_a_message_that_is_torn_at_every_byte() {
     let pool = pool(StartMethod::ForkServer);
     let mut whole = frames(&[result(OTHER, 1 << 38)]);
     whole.extend([7; 100]);
-    assert!(MAX_BODY >= 1 << 38);
+    const { assert!(MAX_BODY >= 1 << 38) };
     for cut in 0..whole.len() {
         let error = fight(&pool, Script { bytes: whole[..cut].to_vec(), then: Then::Exit }).unwrap_err();
         let death = error.death().unwrap_or_else(|| panic!("{error}"));
