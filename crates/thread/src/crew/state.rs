@@ -5,9 +5,9 @@ use super::job::Job;
 use super::parker::Parker;
 use super::queue::Queue;
 use super::size::Size;
+use super::threads::Hand;
 use concurrent_futures_core::Refusal;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Threads that a pool may have beyond `max_workers`, in place of workers that are asleep in a wait.
@@ -55,7 +55,7 @@ pub(crate) struct State {
     /// Of those workers that have come, by their numbers.
     desks: Vec<Option<Arc<Desk>>>,
     /// Of workers that nobody has joined yet.
-    pub(crate) handles: Vec<JoinHandle<()>>,
+    pub(crate) hands: Vec<Hand>,
     /// Threads that are being started: their handles are still to come.
     pub(crate) spawning: usize,
     /// Threads that are joining workers.
@@ -106,7 +106,7 @@ impl State {
             broken: None,
             numbers: Vec::new(),
             desks: Vec::new(),
-            handles: Vec::new(),
+            hands: Vec::new(),
             spawning: 0,
             joining: 0,
             waiting_for_start: 0,

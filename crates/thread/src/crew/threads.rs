@@ -3,10 +3,34 @@
 use super::state::State;
 use super::{Crew, worker};
 use concurrent_futures_core::Refusal;
+use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
+
+/// A worker's thread that nobody has joined yet.
+pub(crate) struct Hand {
+    thread: JoinHandle<()>,
+    /// It has left its last destructor: to join it takes no time.
+    is_gone: Arc<AtomicBool>,
+}
+
+/// Says that its thread is gone.
+struct LastAct(Arc<AtomicBool>);
+
+impl Drop for LastAct {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+thread_local! {
+    /// Thread-locals are destroyed in the order opposite to their first use, so this one comes last. (Where it does not, who
+    /// joins the thread may have to wait for the others.)
+    static LAST_ACT: RefCell<Option<LastAct>> = const { RefCell::new(None) };
+}
 
 impl Crew {
     /// Starts the worker that was counted as `number` under the lock.
@@ -15,13 +39,18 @@ impl Crew {
     /// The system's. The worker is not counted any more, and nothing waits for it.
     pub(super) fn start(self: &Arc<Self>, number: usize) -> io::Result<()> {
         let crew = Arc::clone(self);
-        let spawned = self.settings.thread(number).spawn(move || worker::serve(&crew, number));
+        let is_gone = Arc::new(AtomicBool::new(false));
+        let last_act = LastAct(is_gone.clone());
+        let spawned = self.settings.thread(number).spawn(move || {
+            LAST_ACT.set(Some(last_act));
+            worker::serve(&crew, number);
+        });
         match spawned {
-            Ok(handle) => {
+            Ok(thread) => {
                 let mut state = self.lock();
                 state.spawning -= 1;
-                let retired = state.handles.extract_if(.., |other| other.is_finished()).collect();
-                state.handles.push(handle);
+                let retired = state.hands.extract_if(.., |other| other.is_gone.load(Ordering::Acquire)).collect();
+                state.hands.push(Hand { thread, is_gone });
                 self.ended.notify_all();
                 drop(state);
                 join(retired);
@@ -69,7 +98,7 @@ impl Crew {
         let me = thread::current().id();
         let mut state = self.lock();
         loop {
-            let others: Vec<_> = state.handles.extract_if(.., |worker| worker.thread().id() != me).collect();
+            let others: Vec<_> = state.hands.extract_if(.., |hand| hand.thread.thread().id() != me).collect();
             if !others.is_empty() {
                 state.joining += 1;
                 drop(state);
@@ -100,9 +129,9 @@ impl Crew {
     }
 }
 
-fn join(workers: Vec<JoinHandle<()>>) {
-    for worker in workers {
-        let ended = worker.join();
+fn join(hands: Vec<Hand>) {
+    for hand in hands {
+        let ended = hand.thread.join();
         debug_assert!(ended.is_ok(), "a worker contains every panic");
     }
 }

@@ -265,6 +265,42 @@ fn warm_up_in_a_task_of_the_same_pool_does_not_wait() {
     });
 }
 
+/// Waits at a gate when it is dropped, and lets go of the pool then.
+struct LastOwner(Gate, Option<Arc<ThreadPoolExecutor>>);
+
+impl Drop for LastOwner {
+    fn drop(&mut self) {
+        self.0.pass();
+        drop(self.1.take());
+    }
+}
+
+#[test]
+fn a_thread_that_has_ended_and_owns_its_pool_is_no_obstacle() {
+    thread_local! {
+        static OWNER: std::cell::RefCell<Option<LastOwner>> = const { std::cell::RefCell::new(None) };
+    }
+    in_time(|| {
+        let pool = Arc::new(elastic(0, 2, Duration::ZERO).build().unwrap());
+        let (handle, at_end, busy) = (pool.handle(), Gate::new(), Gate::new());
+        let owner = LastOwner(at_end.clone(), Some(Arc::clone(&pool)));
+        pool.spawn(move || OWNER.set(Some(owner))).result().unwrap();
+        at_end.wait_for(1);
+        // One has ended, but for its thread-locals. The other one has to start a third, and meets what is left of the first.
+        let (inner, at_work) = (handle.clone(), busy.clone());
+        let task = pool.spawn(move || {
+            at_work.pass();
+            inner.submit(|x: u8| x, 1).result()
+        });
+        drop(pool);
+        busy.wait_for(1);
+        busy.open();
+        until(|| handle.stats().workers == 2 || task.done());
+        at_end.open();
+        assert_eq!(task.result().unwrap().unwrap(), 1);
+    });
+}
+
 #[test]
 fn the_end_of_the_pool_meets_the_end_of_idle_threads() {
     in_time(|| {
