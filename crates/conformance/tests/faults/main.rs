@@ -11,6 +11,8 @@ mod ending;
 mod fork_server;
 mod ground;
 mod lifecycle;
+mod limits;
+mod random_kills;
 mod relay;
 mod row;
 mod scarcity;

@@ -9,6 +9,7 @@ use concurrent_futures::{Ending, Executor, ExecutorExt, ProcessPoolExecutor, Ref
 use concurrent_futures_conformance::{Kind, Soon, Stage, Ticket, until};
 use rustix::process::Signal;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[track_caller]
 fn broken(error: &TaskError) -> &str {
@@ -103,6 +104,23 @@ fn row_13_an_initializer_is_slow(ground: Ground) {
     ex.kill_workers();
     assert!(waiting.soon().map(drop).expect_err("it never started").is_cancelled());
     ex.shutdown(Shutdown::WAIT);
+}
+
+fn row_13_an_initializer_hangs(ground: Ground) {
+    let stage = Stage::new();
+    let hangs = |ticket: Ticket| {
+        ticket.tell("hangs");
+        loop {
+            std::thread::park();
+        }
+    };
+    let settings = ground.settings(2).initializer_timeout(Duration::from_millis(200));
+    let ex = settings.initializer::<_, ()>(hangs, stage.ticket()).build().expect("a pool");
+    assert_broken(ground, &ex, "ready");
+    ex.shutdown(Shutdown::WAIT);
+    assert_eq!(ex.worker_pids(), []);
+    drop(ex);
+    assert_usable(ground, &ground.pool(2));
 }
 
 fn abort(_: Load<()>) -> Load<()> {
@@ -205,6 +223,7 @@ rows! {
     row_13_an_initializer_fails,
     row_13_an_initializer_dies_now_and_then,
     row_13_an_initializer_is_slow,
+    row_13_an_initializer_hangs,
     row_14_there_are_no_descriptors_for_a_worker,
     row_14_the_system_starts_no_process,
     row_14_the_program_is_gone_from_the_disk,
