@@ -39,8 +39,8 @@ impl State {
         self.members.get(&id).is_some_and(|member| member.is_past(ticket))
     }
 
-    /// An attempt is over, and after the pause there is to be another one. Gives the task back if there is none because all
-    /// that has not started is cancelled.
+    /// An attempt is over, and after the pause there is to be another one. Gives the task back if there is none: all that has not
+    /// started is cancelled, or somebody has resolved it.
     pub(in crate::pool) fn try_again(
         &mut self,
         item: Item,
@@ -52,6 +52,10 @@ impl State {
             return Some(item);
         }
         item.pause();
+        // Who resolves it from now on finds it pausing, and rings; who did before meant the attempt that is over.
+        if item.task.is_done() {
+            return Some(item);
+        }
         self.finished -= 1;
         if pause.is_zero() {
             self.requeue(vec![item]);

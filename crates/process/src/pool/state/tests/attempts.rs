@@ -46,6 +46,21 @@ fn a_pause_that_no_clock_can_tell_has_no_end() {
 }
 
 #[test]
+fn a_task_that_is_aborted_when_its_attempt_is_over_does_not_pause() {
+    let mut rig = Rig::new(1, None);
+    rig.submit_with(PAUSING);
+    rig.start(true);
+    rig.run_next(0);
+    let ticket = rig.workers.get_mut(&0).unwrap().running.take().unwrap();
+    let item = rig.step(|state, _| state.finished(WorkerId(0), ticket)).unwrap();
+    let pause = item.task.judge(&Reply { status: Status::Value, bytes: vec![7], again: true, handles: None });
+    assert!(rig.futures[0].abort());
+    assert!(rig.again(item, Some(pause.unwrap())).is_some(), "nobody would ever look for it");
+    rig.stop();
+    assert_eq!((rig.state.queued(), rig.state.finished), (0, 1));
+}
+
+#[test]
 fn the_end_waits_for_attempts_to_come_but_not_for_cancelled_ones() {
     let mut rig = Rig::new(1, None);
     (0..2).for_each(|_| rig.submit_with(PAUSING));
