@@ -58,7 +58,7 @@ pub(crate) fn forget_errors() {
     unsafe { *errno = 0 };
 }
 
-/// System calls, atomics, arithmetic; and a walk up the stack.
+/// System calls, atomics, arithmetic; and a look at the stack.
 extern "C" fn on_abort(_: i32) {
     // This reads `errno` and does nothing else.
     let errno = io::Error::last_os_error().raw_os_error();
@@ -78,34 +78,45 @@ extern "C" fn on_abort(_: i32) {
     unsafe { libc::raise(libc::SIGABRT) };
 }
 
-/// Whether this thread is in `handle_alloc_error`.
+/// Whether this thread is in `handle_alloc_error`: whether an address to which that function's call returns is on the stack.
 ///
-/// The unwinder is not made for signal handlers, but this one comes from a call of `abort`, not from anywhere, and the
-/// process ends in any case.
+/// By looking at the words of the stack, through the kernel, which knows where it ends. An unwinder would not get past the
+/// frame of the signal everywhere (musl has no tables for it). The function does not return, so nothing else leaves such an
+/// address behind.
 fn an_allocation_has_failed() -> bool {
-    extern "C" fn look(frame: *mut c_void, found: *mut c_void) -> i32 {
-        let function: fn(Layout) -> ! = handle_alloc_error;
-        // SAFETY: the unwinder passes its frame.
-        let after_call = unsafe { _Unwind_GetIP(frame) };
-        // SAFETY: looks the address up in the tables of the program; any address will do.
-        let start = unsafe { _Unwind_FindEnclosingFunction(ptr::without_provenance_mut(after_call.wrapping_sub(1))) };
-        if start.addr() == function as usize {
-            // SAFETY: this is the pointer that was passed to the unwinder below, to a value that is alive.
-            unsafe { found.cast::<bool>().write(true) };
+    /// The frame of the signal with all registers, and then a few small ones.
+    const DEPTH: usize = 64 * 1024;
+    const AT_A_TIME: usize = 512;
+    let function: fn(Layout) -> ! = handle_alloc_error;
+    let function = function as usize;
+    let mut words = [0_usize; AT_A_TIME];
+    let mut from = (&raw const words).addr();
+    let end = from + DEPTH;
+    while from < end {
+        let here = libc::iovec { iov_base: words.as_mut_ptr().cast(), iov_len: size_of_val(&words) };
+        let there = libc::iovec { iov_base: ptr::with_exposed_provenance_mut(from), iov_len: size_of_val(&words) };
+        // SAFETY: reads no process's memory.
+        let me = unsafe { libc::getpid() };
+        // SAFETY: what is written is as long as the first vector says; what is read may be anything, also not there.
+        let len = unsafe { libc::process_vm_readv(me, &here, 1, &there, 1, 0) };
+        let Ok(len @ 1..) = usize::try_from(len) else { return false };
+        let read = &words[..len / size_of::<usize>()];
+        if read.iter().any(|&word| word > function && word - function < 4096 && begins_at(word - 1, function)) {
+            return true;
         }
-        0
+        from += len;
     }
-    let mut found = false;
-    // SAFETY: the function has the type that is called, and gets a pointer to a value that outlives the call.
-    unsafe { _Unwind_Backtrace(look, (&raw mut found).cast()) };
-    found
+    false
 }
 
-// Part of the ABI of C++ exceptions, on which Rust's panics rest.
-unsafe extern "C" {
-    fn _Unwind_Backtrace(look: extern "C" fn(*mut c_void, *mut c_void) -> i32, argument: *mut c_void) -> i32;
-    fn _Unwind_GetIP(frame: *mut c_void) -> usize;
-    fn _Unwind_FindEnclosingFunction(address: *mut c_void) -> *mut c_void;
+/// Whether the code at `address` belongs to the function that begins at `start`.
+fn begins_at(address: usize, start: usize) -> bool {
+    // Part of the ABI of C++ exceptions, on which Rust's panics rest.
+    unsafe extern "C" {
+        fn _Unwind_FindEnclosingFunction(address: *mut c_void) -> *mut c_void;
+    }
+    // SAFETY: looks the address up in the tables of the program; any address will do.
+    unsafe { _Unwind_FindEnclosingFunction(ptr::without_provenance_mut(address)) }.addr() == start
 }
 
 /// As `resources::data_size`, with system calls alone; zero where that fails.
