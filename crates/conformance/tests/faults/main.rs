@@ -7,6 +7,7 @@ mod aftermath;
 mod bystanders;
 mod codecs;
 mod crashes;
+mod documented;
 mod ending;
 mod fork_server;
 mod ground;

@@ -152,6 +152,18 @@ mod tests {
         assert_eq!(reap_child(pidfd.as_fd()).unwrap().unwrap().report, report);
     }
 
+    /// Whoever has got its number meanwhile.
+    #[test]
+    fn row_29_a_stale_descriptor_reaches_nobody() {
+        let mut child = Command::new("sh").args(["-c", "exit 0"]).spawn().unwrap();
+        let pidfd = open_child(child.id() as i32).unwrap();
+        child.wait().unwrap();
+        assert_eq!(pidfd_send_signal(&pidfd, Signal::KILL), Err(Errno::SRCH));
+        // For us that is as good as done.
+        kill(&pidfd).unwrap();
+        assert!(wait_end(&pidfd, Duration::ZERO).unwrap());
+    }
+
     #[test]
     fn the_status_of_a_stolen_child_is_known_or_unknown_but_no_error() {
         let mut child = Command::new("sh").args(["-c", "exit 6"]).spawn().unwrap();
