@@ -214,6 +214,19 @@ impl ProcessPoolBuilder {
     /// A worker that is not ready so long after it was asked for is killed, and the pool breaks as it does when an
     /// initializer fails: preload and initializer included, this is the time that they may take. Without this, a pool whose
     /// initializer hangs waits for it.
+    ///
+    /// ```
+    /// use concurrent_futures_process::ProcessPoolExecutor;
+    /// use std::time::Duration;
+    ///
+    /// let pool = ProcessPoolExecutor::builder()
+    ///     .max_workers(1)
+    ///     .initializer::<_, ()>(|()| loop { std::thread::park() }, ())
+    ///     .initializer_timeout(Duration::from_millis(50))
+    ///     .build()?;
+    /// assert!(pool.warm_up().unwrap_err().to_string().contains("not ready within 50ms"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn initializer_timeout(mut self, limit: Duration) -> Self {
         self.initializer_timeout = Some(limit);
         self

@@ -32,7 +32,8 @@ use std::time::Duration;
 /// used again. They have no standard input; what they print goes where this program's output goes.
 ///
 /// A worker that dies fails the task that it had started, and no other: what it had been given to do next goes to another
-/// worker, and it is replaced. A panic of a task does not cost the worker.
+/// worker, and it is replaced. A panic of a task does not cost the worker. A worker that does not start what it was given (it
+/// has been stopped by a signal, say) keeps no task for longer than some seconds: others get it, and the worker is replaced.
 ///
 /// `cancel` is exact: a task for which it returns `true` has not started and never will. `running` is true only for a task
 /// that a worker has started.
