@@ -279,7 +279,9 @@ impl Member {
 
     /// The worker has met a task that was revoked. Gives the item if it was core that revoked it.
     pub(super) fn met_revoked(&mut self, ticket: Ticket) -> Result<Option<Item>, Misfit> {
-        if !self.seat.page.is_revoked(ticket) {
+        // What the page says, the worker could have written: nobody would resolve a task that core has not revoked.
+        let is_live = |flight: &Flight| flight.item.as_ref().is_some_and(|item| !item.is_revoked());
+        if !self.seat.page.is_revoked(ticket) || self.flights.front().is_some_and(is_live) {
             return Err(Misfit);
         }
         self.answered(ticket)

@@ -186,6 +186,10 @@ impl State {
     pub(super) fn announced(&self, id: WorkerId, ticket: Ticket) -> Result<(), Misfit> {
         let Some(member) = self.members.get(&id) else { return Ok(()) };
         let item = member.current(ticket).ok_or(Misfit)?;
+        // Once, and not before its slot says so: it could not be stopped, or its time would begin anew.
+        if !item.has_started() || item.task.attempts() + 1 != item.attempt {
+            return Err(Misfit);
+        }
         item.task.begin_attempt();
         Ok(())
     }

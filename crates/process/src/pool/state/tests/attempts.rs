@@ -61,6 +61,32 @@ fn a_task_that_is_aborted_when_its_attempt_is_over_does_not_pause() {
 }
 
 #[test]
+fn a_start_is_announced_once_and_when_it_is_one() {
+    let mut rig = Rig::new(1, None);
+    rig.submit_with(PAUSING);
+    rig.start(true);
+    let ticket = Ticket { slot: 0, seq: 0 };
+    let announce = |rig: &mut Rig| rig.step(|state, _| state.announced(WorkerId(0), ticket));
+    announce(&mut rig).unwrap_err();
+    rig.run_next(0);
+    announce(&mut rig).unwrap_err();
+    assert_eq!(rig.futures[0].attempts(), 1);
+}
+
+#[test]
+fn a_worker_does_not_revoke() {
+    let mut rig = Rig::new(1, None);
+    rig.submit();
+    rig.start(true);
+    let ticket = Ticket { slot: 0, seq: 0 };
+    assert!(rig.workers[&0].page.revoke(ticket), "the worker can write to the page, too");
+    rig.step(|state, after| state.met_revoked(WorkerId(0), ticket, after)).unwrap_err();
+    assert!(!rig.state.in_limbo());
+    let estate = rig.step(|state, after| state.bury(WorkerId(0), after)).unwrap();
+    assert_eq!(estate.lost.len(), 1);
+}
+
+#[test]
 fn the_end_waits_for_attempts_to_come_but_not_for_cancelled_ones() {
     let mut rig = Rig::new(1, None);
     (0..2).for_each(|_| rig.submit_with(PAUSING));

@@ -153,7 +153,7 @@ fn an_answer_to_another_task_is_a_misfit() {
     let other = Ticket { seq: ticket.seq + 1, ..ticket };
     assert!(rig.state.finished(id, other).is_err());
     assert!(rig.state.announced(id, other).is_err());
-    assert!(rig.state.announced(id, ticket).is_ok());
+    assert!(rig.state.announced(id, ticket).is_err(), "nobody has asked for that");
     assert!(rig.state.finished(WorkerId(9), ticket).is_err());
     assert!(rig.state.finished(id, ticket).is_ok());
     assert!(rig.state.finished(id, ticket).is_err(), "twice");
