@@ -77,6 +77,7 @@ fn program_in_a_small_group() {
             },
             (),
         );
-        assert_eq!(outcome(killed).unwrap_err().death().unwrap().oom(), None);
+        // Somewhere else on this machine there may have been another.
+        assert_ne!(outcome(killed).unwrap_err().death().unwrap().oom(), Some(OomEvidence::Cgroup));
     }
 }

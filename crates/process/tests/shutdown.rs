@@ -320,7 +320,9 @@ fn a_shutdown_with_a_limit_says_what_is_not_done() {
 fn a_shutdown_with_a_limit_waits_for_callbacks_too() {
     let pool = pool(1);
     let (release, blocked) = std::sync::mpsc::channel::<()>();
-    pool.submit(square, 2).add_done_callback(move |_| blocked.recv().unwrap());
+    let future = pool.submit(square, 2);
+    future.add_done_callback(move |_| blocked.recv().unwrap());
+    eventually("the task is done", || future.done());
     let late = pool.shutdown_timeout(Shutdown::WAIT, Duration::from_millis(50)).unwrap_err();
     assert!(late.tasks().is_empty(), "{late}");
     release.send(()).unwrap();
