@@ -9,7 +9,7 @@ use crate::cell::{Ref, Until, Work};
 use crate::error::TaskErrorKind;
 use crate::future::Future;
 use crate::panics;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Makes another argument.
 pub(crate) type Cloner<A> = fn(&A) -> A;
@@ -59,9 +59,10 @@ impl<F: Function> Work for Retried<F> {
                 Ok((again, F::refine(raw)))
             };
             let (again, outcome) = panics::catch(attempt).unwrap_or_else(|panic| (false, Err(panic)));
-            let Some(pause) = next_attempt(cell, again, outcome.as_ref().err()) else { return outcome };
+            let Some(next) = next_attempt(cell, again, outcome.as_ref().err()) else { return outcome };
             // Its destructor is the user's.
             let _ = panics::contain(|| drop(outcome));
+            let pause = next?;
             let resolved = pause.is_zero() && cell.is_done()
                 || !pause.is_zero() && cell.wait_until(Until::Done, Instant::now().checked_add(pause));
             if resolved {
@@ -85,12 +86,14 @@ impl<F: Function> Work for Retried<F> {
     }
 }
 
-/// The pause before the next attempt, after one that ended like this; `None`: there is none.
-fn next_attempt(cell: &Ref, again: bool, error: Option<&TaskErrorKind>) -> Option<std::time::Duration> {
+/// What follows an attempt that ended like this: another one after a pause, or the task's error, because it was too late and
+/// there is no time for another; `None`: its outcome is the task's.
+fn next_attempt(cell: &Ref, again: bool, error: Option<&TaskErrorKind>) -> Option<Result<Duration, TaskErrorKind>> {
     let meta = cell.meta()?;
+    let stopped = meta.is_stopped();
     let verdict = if again { Some(Verdict::Unsatisfied) } else { error.and_then(Verdict::of) };
-    if !meta.is_stopped() && verdict.is_none() {
-        return None;
+    match meta.end_attempt(verdict.or(stopped.then_some(Verdict::TimedOut))?) {
+        Some(pause) => Some(Ok(pause)),
+        None => Some(Err(TaskErrorKind::TimedOut(meta.timeout.filter(|_| stopped)?))),
     }
-    meta.end_attempt(verdict.unwrap_or(Verdict::TimedOut))
 }

@@ -281,6 +281,21 @@ fn callbacks_of_an_abort_run_before_it_returns() {
     assert_eq!(told.try_recv(), Ok(true));
 }
 
+#[test]
+fn a_late_value_is_none_also_when_there_is_no_time_for_another_attempt() {
+    fn until_told(_: ()) -> u32 {
+        while !task::current().should_stop() {
+            thread::yield_now();
+        }
+        7
+    }
+    let ex = SerialExecutor::new();
+    let backoff = Backoff::fixed(LONG).jitter(0.0);
+    let task = ex.task(until_told, ()).timeout(TICK).retries(1).backoff(backoff).deadline(Instant::now() + LONG / 2);
+    let error = task.submit().result().unwrap_err();
+    assert_eq!((error.timeout(), error.attempts()), (Some(TICK), 1));
+}
+
 /// Takes no task, and says so only when the task's deadline is over.
 #[derive(Debug)]
 struct Slow;
