@@ -33,6 +33,9 @@ compile_error!(
 mod boot;
 #[cfg(feature = "chaos")]
 mod chaos;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handles;
 mod image;
 mod launch;

@@ -16,7 +16,7 @@ fn the_list_of_faults_and_the_rows_agree() {
         let topic = file.path().file_stem().expect("a name").to_string_lossy().into_owned();
         rows.extend(rows_in(&file.path()).into_iter().map(|row| format!("{topic}::{row}")));
     }
-    for file in ["pool/hostile.rs", "sys/pidfd.rs"] {
+    for file in ["fuzzing.rs", "pool/hostile.rs", "sys/pidfd.rs"] {
         rows.extend(rows_in(&process.join(file)).into_iter().map(|row| format!("process::{row}")));
     }
     let words = LIST.split('`').skip(1).step_by(2);

@@ -27,6 +27,8 @@ mod inbox;
 mod outbox;
 mod socket;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use inbox::{Filled, Inbox, Source};
 pub(crate) use socket::{Pair, SocketEnd, Wiring, pair};
 
 use crate::wire::{Down, Up};
