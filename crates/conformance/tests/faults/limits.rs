@@ -201,6 +201,7 @@ fn row_22_the_kernel_kills_for_want_of_memory(ground: Ground) {
     if group.is_empty() {
         println!("no control group can be made here: it was killed by hand");
     } else {
+        assert!(died.oom().is_some(), "the kernel has counted it: {died}");
         wait_for_end(worker);
         until("the group is empty", || std::fs::remove_dir(&group).is_ok());
     }

@@ -6,7 +6,7 @@ use crate::rows;
 use crate::strange_worlds::with_no_descriptors;
 use concurrent_futures::ExecutorExt;
 use concurrent_futures::ipc_channel::ipc::IpcSharedMemory;
-use concurrent_futures_conformance::Soon;
+use concurrent_futures_conformance::{Soon, until};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -137,9 +137,35 @@ fn row_27_a_flood_on_standard_error(ground: Ground) {
     assert_usable(ground, &ex);
 }
 
+fn flood_and_crash(_: Load<()>) -> Load<()> {
+    std::io::stderr().write_all(&vec![b'x'; FLOOD]).expect("the pool reads");
+    eprintln!("the last words");
+    std::process::abort()
+}
+
+/// What is caught is bounded, and a flood holds up nobody.
+fn row_27_a_flood_that_is_caught(ground: Ground) {
+    let ex = ground.settings(2).capture_output(true).build().expect("a pool");
+    let flooding: Vec<_> = (0..4).map(|_| ex.submit(flood, ground.load(()))).collect();
+    let crash = ex.submit(flood_and_crash, ground.load(()));
+    let bystanders = Bystanders::of(ground, &ex);
+    bystanders.succeed();
+    for future in flooding {
+        until("it is over", || future.done());
+        let output = future.output().expect("it is caught");
+        assert!(output.truncated && output.stderr.len() <= 2 << 20, "{} bytes", output.stderr.len());
+        future.soon().expect("it has written everything");
+    }
+    let error = crash.soon().map(drop).expect_err("it crashes");
+    let tail = error.death().and_then(|death| death.stderr_tail());
+    assert!(tail.is_some_and(|tail| tail.contains("the last words")), "{error}");
+    assert_usable(ground, &ex);
+}
+
 rows! {
     row_27_no_descriptors_are_left_in_the_parent,
     row_27_no_descriptors_are_left_in_a_worker,
     row_27_dev_shm_is_too_small,
     row_27_a_flood_on_standard_error,
+    row_27_a_flood_that_is_caught,
 }
