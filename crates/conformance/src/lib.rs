@@ -1,5 +1,5 @@
 //! What the conformance suite is made of. The suite itself is in `tests/suite`, the list of what it covers in
-//! `docs/conformance.md`.
+//! `docs/conformance.md`. The fault suite is in `tests/faults`, with `docs/reliability.md`.
 //!
 //! A test is a function of the [`Kind`] of executor that it runs on, written once against the trait; [`tests!`] makes a
 //! `#[test]` of it for every kind it is meant for. What a task does is seen through a [`Stage`], whatever thread or process
