@@ -236,6 +236,8 @@ impl ProcessPoolBuilder {
     /// by `future.output()` and `error.output()`; and the death of a worker says its last lines. Of each stream of a task the
     /// last megabyte is kept. What is printed before the first task, or between tasks, is lost or belongs to the next one;
     /// programs that a task starts are caught too. Workers get one task at a time then, so very short tasks take longer.
+    /// A task that runs out of time or is aborted fails at once: its error has no output, and its future has some only when
+    /// its worker is gone.
     ///
     /// The default is not to: workers print where this process does.
     ///
