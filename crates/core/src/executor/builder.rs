@@ -74,8 +74,8 @@ impl<'a, E: Executor + ?Sized, A, R> TaskBuilder<'a, E, A, R> {
     ///
     /// On threads and on the serial executor the attempts follow each other in one thread, which others stand in for during
     /// a pause (up to a number: thousands of long pauses at once hold up others); in a process pool each may go to another
-    /// worker, and between two of them the task counts as not started: it can be cancelled. An argument with channel handles cannot be sent twice: a
-    /// task that has one is not tried again when its worker has died.
+    /// worker, and between two of them the task counts as not started: it can be cancelled. An argument with channel handles
+    /// cannot be sent twice: a task that has one gets a single attempt there.
     ///
     /// ```
     /// use concurrent_futures_core::{ExecutorExt, RetryOn, SerialExecutor, task};

@@ -50,7 +50,8 @@ use std::time::Duration;
 ///
 /// Dropping the pool waits until all its work is done and its workers have ended, unless the builder's
 /// [`on_drop`](ProcessPoolBuilder::on_drop) says otherwise. A pool that was shut down with [`Shutdown::NO_WAIT`], that has
-/// not ended within a [`shutdown_timeout`](Executor::shutdown_timeout), or whose workers were terminated or killed, is left to its end: nothing waits for that but the end of the program.
+/// not ended within a [`shutdown_timeout`](Executor::shutdown_timeout), or whose workers were terminated or killed, is left
+/// to its end: nothing waits for that but the end of the program.
 ///
 /// # Examples
 ///
