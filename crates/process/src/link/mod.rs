@@ -93,14 +93,20 @@ pub(crate) trait Inbound: Send + fmt::Debug {
     /// Takes the frames that are there without waiting, stopping near `budget` bytes so that one worker's flood does
     /// not hold up the others. Frames before an error or the end count.
     fn receive(&mut self, budget: usize, frames: &mut Vec<Frame<Up>>) -> io::Result<Inflow>;
-    /// Readable when there is something to receive, writable when [`Outbound::resume`] is due.
-    fn descriptor(&self) -> BorrowedFd<'_>;
+    /// Nobody of the parent looks from now on: the worker is to ring the supervisor for what comes. `true`: something is
+    /// there already, look again. A path whose descriptor tells by itself has nothing to do.
+    fn arm(&mut self) -> bool;
+    /// Somebody of the parent looks from now on, and arms when it stops: the worker need not ring.
+    fn disarm(&mut self);
+    /// Readable when there is something to receive, writable when [`Outbound::resume`] is due. `None`: the path has none
+    /// of its own, and its worker rings the pool's bell for both.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 }
 
 /// What [`Inbound::receive`] left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Inflow {
-    /// Nothing, or something of which the descriptor will tell.
+    /// Nothing, or something of which the descriptor will tell, or [`Inbound::arm`].
     Dry,
     /// The worker has closed its end, and everything that it sent has been received.
     End,

@@ -418,8 +418,10 @@ impl Post {
     }
 
     fn unwatch_link(&self, poller: &Poller) {
-        // An error would mean that it is not watched, which is what is wanted.
-        let _ = poller.remove(self.inbound.descriptor());
+        if let Some(descriptor) = self.inbound.descriptor() {
+            // An error would mean that it is not watched, which is what is wanted.
+            let _ = poller.remove(descriptor);
+        }
     }
 }
 
