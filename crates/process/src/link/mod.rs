@@ -93,8 +93,8 @@ pub(crate) trait Inbound: Send + fmt::Debug {
     /// Takes the frames that are there without waiting, stopping near `budget` bytes so that one worker's flood does
     /// not hold up the others. Frames before an error or the end count.
     fn receive(&mut self, budget: usize, frames: &mut Vec<Frame<Up>>) -> io::Result<Inflow>;
-    /// Nobody of the parent looks from now on: the worker is to ring the supervisor for what comes. `true`: something is
-    /// there already, look again. A path whose descriptor tells by itself has nothing to do.
+    /// Nobody of the parent looks from now on: the worker is to ring the supervisor for what comes. `true`: it is not, for
+    /// something is there already, look again. A path whose descriptor tells by itself has nothing to do.
     fn arm(&mut self) -> bool;
     /// Somebody of the parent looks from now on, and arms when it stops: the worker need not ring.
     fn disarm(&mut self);

@@ -53,6 +53,8 @@ struct Supervisor {
     /// Dead workers of which it is not yet known how they ended.
     wakes: HashMap<WorkerId, Wake>,
     starts: Starts,
+    /// Workers of which not all was taken that they have sent, and that will not ring again.
+    unfinished: Vec<WorkerId>,
     oom: OomCounters,
     /// Ends with the supervisor.
     #[cfg(feature = "chaos")]
@@ -121,6 +123,7 @@ impl Supervisor {
             posts: HashMap::new(),
             wakes: HashMap::new(),
             starts,
+            unfinished: Vec::new(),
             oom: OomCounters::now(),
             frames: Vec::new(),
         })
@@ -142,10 +145,13 @@ impl Supervisor {
             mute.into_iter().for_each(|id| self.end_the_mute(id));
             self.start_workers();
             self.end_what_is_due();
-            match self.poller.wait(self.timeout()) {
+            let unfinished = std::mem::take(&mut self.unfinished);
+            let timeout = if unfinished.is_empty() { self.timeout() } else { Some(Duration::ZERO) };
+            match self.poller.wait(timeout) {
                 Ok(ready) => ready.into_iter().for_each(|ready| self.turn(ready)),
                 Err(error) => self.pool.break_down(&format!("its supervisor cannot wait: {error}")),
             }
+            unfinished.into_iter().for_each(|id| self.listen(id));
         }
     }
 
@@ -192,7 +198,20 @@ impl Supervisor {
             post.outbound.resume();
         }
         if ready.readable || ready.ended {
-            self.receive(id, BUDGET);
+            self.listen(id);
+        }
+    }
+
+    /// Takes what a worker has sent, and lets it ring for what comes next. What is more than its share has to wait until the
+    /// others have had theirs.
+    fn listen(&mut self, id: WorkerId) {
+        let Some(post) = self.posts.get_mut(&id).filter(|post| post.deaf.is_none()) else { return };
+        post.inbound.disarm();
+        self.receive(id, BUDGET);
+        if let Some(post) = self.posts.get_mut(&id).filter(|post| post.deaf.is_none())
+            && post.inbound.arm()
+        {
+            self.unfinished.push(id);
         }
     }
 
