@@ -4,7 +4,7 @@ use super::{Future, Promise};
 use crate::cell::{Place, Ref};
 use crate::error::TaskError;
 use crate::executor::{Executor, ExecutorExt};
-use crate::task::{Remote, Stop};
+use crate::task::{Collector, Remote, Stop};
 use crate::{Portable, panics};
 use std::sync::Arc;
 
@@ -150,6 +150,10 @@ impl Remote for Source {
         if why == Stop::Abort {
             self.end().abort(Place::Here);
         }
+    }
+
+    fn collector(&self) -> Option<Arc<dyn Collector>> {
+        self.end().remote()?.collector()
     }
 
     fn source(&self) -> Option<&Source> {

@@ -88,11 +88,28 @@ pub trait Remote: Send + Sync {
     fn stop(&self, why: Stop, attempt: u32) {
         let _ = (why, attempt);
     }
+    /// Where its answer will arrive, if a thread that waits for it may take it in itself; see [`Collector`].
+    fn collector(&self) -> Option<Arc<dyn Collector>> {
+        None
+    }
     /// For derived futures only.
     #[doc(hidden)]
     fn source(&self) -> Option<&crate::future::Source> {
         None
     }
+}
+
+/// Where answers arrive that any thread can take in.
+///
+/// A thread that waits for a task has nothing better to do than to take in the answers of the worker that has it: that is
+/// quicker than to be woken by another thread that does. It looks again and again for some microseconds, then it leaves,
+/// and sleeps if it has to.
+pub trait Collector: Send + Sync {
+    /// Takes in what has arrived, and completes those tasks. Never waits, and runs nothing of the user's: the caller may hold
+    /// any lock of theirs.
+    fn collect(&self);
+    /// The caller looks no more. From now on somebody else does, or is told when something arrives.
+    fn leave(&self);
 }
 
 /// Makes a task and its future.

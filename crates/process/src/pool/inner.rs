@@ -5,10 +5,12 @@ mod ending;
 use self::ending::Ending;
 use super::item::Item;
 use super::limits;
+use super::settling::Settling;
 use super::setup::SetupCall;
 use super::state::{After, Limits, State};
 use super::stops::Stops;
 use super::supervisor;
+use super::watch::Watch;
 use crate::launch::StartMethod;
 use crate::limits::Rules;
 use crate::sys::bell::Bell;
@@ -55,6 +57,8 @@ pub(super) struct Inner {
     crew: Condvar,
     pub(super) bell: Arc<Bell>,
     pub(super) stops: Arc<Stops>,
+    pub(super) settling: Settling,
+    pub(super) watch: Watch,
     ending: Ending,
     /// Somebody has shut it down without waiting: only the end of the process waits for it.
     left: AtomicBool,
@@ -88,6 +92,8 @@ impl Inner {
             crew: Condvar::new(),
             stops: Arc::new(Stops::new(bell.clone())),
             bell,
+            settling: Settling::default(),
+            watch: Watch::default(),
             ending: Ending::default(),
             left: AtomicBool::new(false),
         });
@@ -131,6 +137,11 @@ impl Inner {
             self.crew.notify_all();
         }
         after.carry_out();
+    }
+
+    /// No task is taken any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
     }
 
     // ---- tasks in

@@ -1,12 +1,12 @@
 //! One worker, as the pool's state knows it.
 
 use super::item::{Handles, Item, handles_error};
-use super::stops::{Seat, Stops};
+use super::stops::Seat;
 use crate::handles::{Parcel, ParentLane};
 use crate::launch::WorkerId;
 use crate::link::{Bytes, Outbound};
 use crate::notes::Notes;
-use crate::slots::{Page, SLOTS};
+use crate::slots::SLOTS;
 use crate::wire::{Down, TaskHead, Ticket};
 use concurrent_futures_core::task::{Context, Grace};
 use concurrent_futures_core::{CodecStep, KilledBy, TaskError};
@@ -106,9 +106,9 @@ pub(super) enum Unsent {
 pub(super) struct Misfit;
 
 impl Member {
-    pub(super) fn new(id: WorkerId, outbound: Arc<dyn Outbound>, page: Arc<Page>, stops: Arc<Stops>) -> Self {
+    pub(super) fn new(outbound: Arc<dyn Outbound>, seat: Seat) -> Self {
         Member {
-            id,
+            id: seat.worker,
             stage: Stage::Starting,
             was_ready: false,
             process: None,
@@ -119,7 +119,7 @@ impl Member {
             dismissed: false,
             idle_since: None,
             outbound,
-            seat: Arc::new(Seat { worker: id, page, stops }),
+            seat: Arc::new(seat),
             stopping: None,
             lane: ParentLane::default(),
             flights: VecDeque::new(),

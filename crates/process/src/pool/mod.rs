@@ -4,16 +4,20 @@ mod builder;
 #[cfg(test)]
 mod hostile;
 mod inner;
+mod intake;
 mod item;
 mod limits;
 mod member;
+mod news;
 mod placement;
+mod settling;
 mod setup;
 mod state;
 mod stops;
 mod supervisor;
 #[cfg(feature = "chaos")]
 mod trouble;
+mod watch;
 
 pub use self::builder::ProcessPoolBuilder;
 

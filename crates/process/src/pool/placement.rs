@@ -3,7 +3,7 @@
 use super::stops::Seat;
 use crate::slots::Fate;
 use crate::wire::Ticket;
-use concurrent_futures_core::task::{Remote, Stop};
+use concurrent_futures_core::task::{Collector, Remote, Stop};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -115,6 +115,13 @@ impl Remote for Placement {
         matches!(&*self.0.lock(), Place::At(seat, ticket) if seat.page.has_started(*ticket))
     }
 
+    fn collector(&self) -> Option<Arc<dyn Collector>> {
+        match &*self.0.lock() {
+            Place::At(seat, _) if seat.intake.is_for_all() => Some(seat.intake.clone()),
+            _ => None,
+        }
+    }
+
     fn stop(&self, why: Stop, attempt: u32) {
         // Whether that is (still) the attempt that is meant, is looked at under the pool's lock.
         match &*self.0.lock() {
@@ -130,6 +137,7 @@ impl Remote for Placement {
 mod tests {
     use super::*;
     use crate::launch::WorkerId;
+    use crate::pool::intake::Intake;
     use crate::pool::stops::{StopRequest, Stops};
     use crate::slots::Page;
     use crate::sys::bell::Bell;
@@ -139,7 +147,8 @@ mod tests {
     fn sent() -> (Placement, Arc<Seat>) {
         let page = Arc::new(Page::create().unwrap());
         let stops = Arc::new(Stops::new(Arc::new(Bell::new().unwrap())));
-        let seat = Arc::new(Seat { worker: WorkerId(7), page, stops });
+        let worker = WorkerId(7);
+        let seat = Arc::new(Seat { worker, page, stops, intake: Intake::silent(worker) });
         let placement = Placement::new();
         assert!(placement.send(&seat, T));
         (placement, seat)

@@ -1,6 +1,7 @@
 //! Wishes for the supervisor that come from where no lock of the pool's may be taken: from the timer, from whoever aborts, and
 //! from whoever cancels.
 
+use super::intake::Intake;
 use crate::launch::WorkerId;
 use crate::slots::Page;
 use crate::sys::bell::Bell;
@@ -55,6 +56,7 @@ pub(super) struct Seat {
     pub(super) worker: WorkerId,
     pub(super) page: Arc<Page>,
     pub(super) stops: Arc<Stops>,
+    pub(super) intake: Arc<Intake>,
 }
 
 impl Seat {

@@ -6,26 +6,27 @@ mod deaths;
 mod evidence;
 mod ladder;
 mod printed;
-mod settling;
 
 use self::births::Starts;
 use self::deaths::Wake;
 use self::ladder::Ladder;
 use self::printed::Printed;
 use super::inner::Inner;
-use super::item::{Item, handles_error};
-use super::state::{After, State};
+use super::intake::Intake;
+use super::news::News;
+use super::state::After;
+use super::watch::ROUND;
 use crate::boot;
 use crate::handles::worker_is_gone;
 use crate::launch::{LaunchEvent, Launcher, WorkerId};
-use crate::link::{Frame, Inbound, Inflow, Outbound};
+use crate::link::{Frame, Inflow, Outbound};
 use crate::slots::Page;
 use crate::sys::oom::OomCounters;
 use crate::sys::pidfd;
 use crate::sys::poller::{Interest, Poller, Ready};
 use crate::wire::{Step, Up};
-use concurrent_futures_core::task::{Reply, Status, decode_error};
-use concurrent_futures_core::{BuildError, CodecStep, KilledBy, TaskError, TaskOutput};
+use concurrent_futures_core::task::decode_error;
+use concurrent_futures_core::{BuildError, KilledBy, TaskOutput};
 use rustix::process::Signal;
 use std::collections::HashMap;
 use std::io;
@@ -53,21 +54,21 @@ struct Supervisor {
     /// Dead workers of which it is not yet known how they ended.
     wakes: HashMap<WorkerId, Wake>,
     starts: Starts,
-    /// Workers of which not all was taken that they have sent, and that will not ring again.
-    unfinished: Vec<WorkerId>,
     oom: OomCounters,
     /// Ends with the supervisor.
     #[cfg(feature = "chaos")]
     _storm: Option<crate::chaos::Storm>,
+    /// Answers when it was last decided whether to be on patrol.
+    answers: u64,
     /// Used again for each worker.
-    frames: Vec<Frame<Up>>,
+    news: News,
 }
 
 /// What only the supervisor has of a worker.
 #[derive(Debug)]
 struct Post {
     name: String,
-    inbound: Box<dyn Inbound>,
+    intake: Arc<Intake>,
     outbound: Arc<dyn Outbound>,
     page: Arc<Page>,
     /// The end of it tells the worker that nobody needs it any more.
@@ -123,9 +124,9 @@ impl Supervisor {
             posts: HashMap::new(),
             wakes: HashMap::new(),
             starts,
-            unfinished: Vec::new(),
             oom: OomCounters::now(),
-            frames: Vec::new(),
+            answers: 0,
+            news: News::default(),
         })
     }
 
@@ -136,7 +137,7 @@ impl Supervisor {
             let mut after = After::default();
             let (mute, over) = {
                 let (now, mut state) = (Instant::now(), self.pool.lock());
-                (state.look(now, &mut after), state.tend(now, &mut after))
+                (state.look(now, &mut after), state.tend(now, &mut after) && self.pool.settling.is_over())
             };
             self.pool.finish(after);
             if over && self.wakes.is_empty() {
@@ -145,13 +146,49 @@ impl Supervisor {
             mute.into_iter().for_each(|id| self.end_the_mute(id));
             self.start_workers();
             self.end_what_is_due();
-            let unfinished = std::mem::take(&mut self.unfinished);
-            let timeout = if unfinished.is_empty() { self.timeout() } else { Some(Duration::ZERO) };
+            let (timeout, look) = self.before_sleep();
+            let mut rung = false;
             match self.poller.wait(timeout) {
-                Ok(ready) => ready.into_iter().for_each(|ready| self.turn(ready)),
+                Ok(ready) => {
+                    rung = ready.iter().any(|ready| ready.token == BELL);
+                    ready.into_iter().for_each(|ready| self.turn(ready));
+                }
                 Err(error) => self.pool.break_down(&format!("its supervisor cannot wait: {error}")),
             }
-            unfinished.into_iter().for_each(|id| self.listen(id));
+            if look || rung {
+                self.look_around();
+            }
+        }
+    }
+
+    /// How long to sleep, and whether to look at all links then that nothing tells of.
+    fn before_sleep(&mut self) -> (Option<Duration>, bool) {
+        let timeout = self.timeout();
+        if self.quiet_links().next().is_none() {
+            return (timeout, false);
+        }
+        if self.pool.watch.decide(&mut self.answers) {
+            return (Some(timeout.map_or(ROUND, |timeout| timeout.min(ROUND))), true);
+        }
+        // All of them: each one is to ring from now on.
+        let found = self.quiet_links().filter(|(_, post)| post.intake.lock().arm()).count();
+        if found > 0 { (Some(Duration::ZERO), true) } else { (timeout, false) }
+    }
+
+    /// Workers whose link has no descriptor that would tell of answers, or of room.
+    fn quiet_links(&self) -> impl Iterator<Item = (WorkerId, &Post)> {
+        let quiet = |post: &Post| post.deaf.is_none() && post.intake.is_quiet();
+        self.posts.iter().filter(move |(_, post)| quiet(post)).map(|(id, post)| (*id, post))
+    }
+
+    fn look_around(&mut self) {
+        let quiet: Vec<WorkerId> = self.quiet_links().map(|(id, _)| id).collect();
+        for id in quiet {
+            if let Some(post) = self.posts.get(&id) {
+                post.intake.lock().disarm();
+                post.outbound.resume();
+            }
+            self.receive(id, BUDGET);
         }
     }
 
@@ -198,32 +235,28 @@ impl Supervisor {
             post.outbound.resume();
         }
         if ready.readable || ready.ended {
-            self.listen(id);
-        }
-    }
-
-    /// Takes what a worker has sent, and lets it ring for what comes next. What is more than its share has to wait until the
-    /// others have had theirs.
-    fn listen(&mut self, id: WorkerId) {
-        let Some(post) = self.posts.get_mut(&id).filter(|post| post.deaf.is_none()) else { return };
-        post.inbound.disarm();
-        self.receive(id, BUDGET);
-        if let Some(post) = self.posts.get_mut(&id).filter(|post| post.deaf.is_none())
-            && post.inbound.arm()
-        {
-            self.unfinished.push(id);
+            self.receive(id, BUDGET);
         }
     }
 
     /// Receives and digests what a worker has sent. `true`: there may be more.
     fn receive(&mut self, id: WorkerId, budget: usize) -> bool {
-        let Some(post) = self.posts.get_mut(&id).filter(|post| post.deaf.is_none()) else { return false };
-        let mut frames = std::mem::take(&mut self.frames);
-        let inflow = post.inbound.receive(budget, &mut frames);
-        let any = !frames.is_empty();
-        let sense = self.digest(id, &mut frames);
-        self.frames = frames;
-        match (inflow, sense) {
+        let Some(post) = self.posts.get(&id).filter(|post| post.deaf.is_none()) else { return false };
+        let intake = post.intake.clone();
+        let mut news = std::mem::take(&mut self.news);
+        let mut desk = intake.lock();
+        let wrong = desk.take_wrong();
+        let inflow = desk.receive(budget);
+        let any = !desk.frames.is_empty();
+        let mut sense = Ok(());
+        if any {
+            news.output = self.output_before(id, &desk.frames);
+            sense = news.take(&self.pool, id, desk.frames.drain(..));
+        }
+        drop(desk);
+        self.act(id, &mut news);
+        self.news = news;
+        match (inflow, wrong.map_or(sense, Err)) {
             (Err(error), _) => self.condemn(id, error.to_string()),
             (_, Err(what)) => self.condemn(id, what),
             (Ok(Inflow::End), Ok(())) => self.deafen(id),
@@ -232,35 +265,19 @@ impl Supervisor {
         false
     }
 
-    /// Takes the answers of a worker into the state, gives it new work, and only then completes tasks: the worker need not
-    /// wait for that. `Err` says what was wrong.
-    fn digest(&mut self, id: WorkerId, frames: &mut Vec<Frame<Up>>) -> Result<(), String> {
-        if frames.is_empty() {
-            return Ok(());
-        }
-        let mut news = News { output: self.output_before(id, frames), ..News::default() };
-        let sense = {
-            let mut state = self.pool.lock();
-            let sense = frames.drain(..).try_for_each(|(head, body)| news.take(&mut state, id, head, body));
-            if sense.is_ok() {
-                state.employ(id, news.done.len(), &mut news.after);
-            }
-            sense
-        };
-        if news.ready {
+    /// Does what frames have left to be done when the state knows of them.
+    fn act(&mut self, id: WorkerId, news: &mut News) {
+        if std::mem::take(&mut news.ready) {
             self.starts.succeeded();
             if let Some(post) = self.posts.get_mut(&id) {
                 post.ready_by = None;
             }
         }
-        self.pool.finish(news.after);
-        for (item, outcome) in news.done {
-            self.settle_answer(item, outcome);
-        }
-        if news.lane {
+        news.settle(&self.pool);
+        if std::mem::take(&mut news.lane) {
             self.open_lane(id);
         }
-        if let Some((step, error)) = news.setup_failed {
+        if let Some((step, error)) = news.setup_failed.take() {
             let why = match step {
                 Step::Preload => format!("its preload {}", decode_error(&error).kind()),
                 Step::Initializer => format!("its initializer {}", decode_error(&error).kind()),
@@ -268,7 +285,6 @@ impl Supervisor {
             };
             self.pool.break_down(&why);
         }
-        sense
     }
 
     /// What a worker has printed for the task whose result is among these frames: to be taken before it gets another one.
@@ -304,7 +320,7 @@ impl Supervisor {
         let Some(post) = self.posts.get_mut(&id) else { return };
         if post.deaf.is_none() {
             post.deaf = Some(Instant::now());
-            post.unwatch_link(&self.poller);
+            post.stop_listening(&self.poller);
             self.pool.lock().suspend(id, KilledBy::Nobody);
         }
     }
@@ -358,67 +374,6 @@ impl Supervisor {
     }
 }
 
-/// What the frames of a worker mean for others than the state.
-#[derive(Default)]
-struct News {
-    after: After,
-    done: Vec<(Item, Result<Reply, TaskError>)>,
-    ready: bool,
-    setup_failed: Option<(Step, Vec<u8>)>,
-    /// Of the task that is done.
-    output: Option<TaskOutput>,
-    /// The worker waits for its lane.
-    lane: bool,
-}
-
-impl News {
-    fn take(&mut self, state: &mut State, id: WorkerId, head: Up, body: Vec<u8>) -> Result<(), String> {
-        let unexpected = |what: &str| format!("an unexpected frame: {what}");
-        match head {
-            Up::Ready => {
-                self.ready = true;
-                if state.ready(id, &mut self.after) { Ok(()) } else { Err(unexpected("ready twice")) }
-            }
-            Up::SetupFailed { .. } if state.was_ready(id) => Err(unexpected("a set-up that fails late")),
-            Up::SetupFailed { step, .. } => {
-                state.suspend(id, KilledBy::Nobody);
-                self.setup_failed = Some((step, body));
-                Ok(())
-            }
-            Up::Started(ticket) => state.announced(id, ticket).map_err(|_| unexpected("the start of another task")),
-            Up::Result { ticket, failed, again, retire, handles, .. } => {
-                let item = state.finished(id, ticket).map_err(|_| unexpected("the result of another task"))?;
-                if let Some(output) = self.output.take() {
-                    item.task.attach_output(output);
-                }
-                let status = if failed { Status::Error } else { Status::Value };
-                if retire {
-                    state.retire(id);
-                }
-                let parcel = if handles { state.receive_handles(id, ticket).map(Some) } else { Ok(None) };
-                let outcome = parcel
-                    .map(|parcel| Reply {
-                        status,
-                        bytes: body,
-                        again,
-                        handles: parcel.map(|parcel| Box::new(parcel) as _),
-                    })
-                    .map_err(|error| handles_error(CodecStep::DecodeResult, &error));
-                self.done.push((item, outcome));
-                Ok(())
-            }
-            Up::Revoked(ticket) => {
-                let met = state.met_revoked(id, ticket, &mut self.after);
-                met.map_err(|_| unexpected("another task as revoked"))
-            }
-            Up::Lane => {
-                self.lane = true;
-                Ok(())
-            }
-        }
-    }
-}
-
 impl Post {
     fn kill(&self) {
         match &self.pidfd {
@@ -436,8 +391,10 @@ impl Post {
         }
     }
 
-    fn unwatch_link(&self, poller: &Poller) {
-        if let Some(descriptor) = self.inbound.descriptor() {
+    fn stop_listening(&self, poller: &Poller) {
+        let mut desk = self.intake.lock();
+        desk.close();
+        if let Some(descriptor) = desk.descriptor() {
             // An error would mean that it is not watched, which is what is wanted.
             let _ = poller.remove(descriptor);
         }

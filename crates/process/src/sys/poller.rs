@@ -5,8 +5,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 /// An epoll instance, level-triggered. It can itself be watched by another one.
@@ -62,7 +62,14 @@ impl Poller {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut buffer = [MaybeUninit::<epoll::Event>::uninit(); AT_ONCE];
         loop {
-            let left = deadline.map(|deadline| whole_milliseconds(deadline.saturating_duration_since(Instant::now())));
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = match left {
+                Some(left) if !left.is_zero() && left < Duration::from_millis(1) => {
+                    self.wait_briefly(left)?;
+                    Some(Timespec::default())
+                }
+                left => left.map(whole_milliseconds),
+            };
             match epoll::wait(&self.fd, &mut buffer, left.as_ref()) {
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -73,6 +80,15 @@ impl Poller {
                     }
                 }
             }
+        }
+    }
+
+    /// Waits for less than a millisecond, in which kernels before 5.11 count here.
+    fn wait_briefly(&self, limit: Duration) -> io::Result<()> {
+        let limit = Timespec { tv_sec: 0, tv_nsec: i64::from(limit.subsec_nanos()) };
+        match poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], Some(&limit)) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 }

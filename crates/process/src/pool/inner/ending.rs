@@ -118,7 +118,7 @@ impl Inner {
     }
 
     fn close(&self, cancel: bool) {
-        self.closed.store(true, Ordering::Release);
+        self.closed.store(true, Ordering::SeqCst);
         let mut after = After::default();
         let items = self.lock().close(cancel, &mut after);
         self.finish(after);
@@ -143,7 +143,7 @@ impl Inner {
 
     /// Takes no more tasks, and fails those that have not started.
     pub(in crate::pool) fn break_down(&self, why: &str) {
-        self.closed.store(true, Ordering::Release);
+        self.closed.store(true, Ordering::SeqCst);
         let mut after = After::default();
         let items = self.lock().break_down(why, &mut after);
         self.finish(after);

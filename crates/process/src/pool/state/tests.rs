@@ -7,8 +7,9 @@ mod sizing;
 
 use super::*;
 use crate::link::Bytes;
+use crate::pool::intake::Intake;
 use crate::pool::member::Stage;
-use crate::pool::stops::Stops;
+use crate::pool::stops::{Seat, Stops};
 use crate::slots::Page;
 use crate::sys::bell::Bell;
 use crate::wire::{Down, Ticket};
@@ -151,7 +152,9 @@ impl Rig {
             let id = self.born;
             self.born += 1;
             let (posted, page) = (Arc::new(Posted::default()), Arc::new(Page::create().unwrap()));
-            self.state.add(Member::new(WorkerId(id), posted.clone(), page.clone(), self.stops.clone()));
+            let worker = WorkerId(id);
+            let (stops, intake) = (self.stops.clone(), Intake::silent(worker));
+            self.state.add(Member::new(posted.clone(), Seat { worker, page: page.clone(), stops, intake }));
             self.workers.insert(id, Worker { posted, page, running: None, served: 0, leaving: false });
             if ready {
                 self.ready(id);

@@ -5,9 +5,11 @@ use super::{Post, Supervisor, Token};
 use crate::boot;
 use crate::launch::{Born, Ends, WorkerId};
 use crate::link::{self, Pair, Wiring};
+use crate::pool::intake::Intake;
 use crate::pool::member::{Member, Process};
 use crate::pool::setup::SetupCall;
 use crate::pool::state::After;
+use crate::pool::stops::Seat;
 use crate::slots::Page;
 use crate::sys::poller::Interest;
 use crate::sys::{message, pidfd, socket};
@@ -109,11 +111,13 @@ impl Supervisor {
         let capture = self.pool.settings.capture;
         let printed = capture.then(|| Printed::watched(&self.poller, Token::Output(id).encode())).transpose()?;
         let (printed, output) = printed.unzip();
-        let member = Member::new(id, outbound.clone(), page.clone(), self.pool.stops.clone()).alone(capture);
+        let intake = Arc::new(Intake::new(id, inbound, Arc::downgrade(&self.pool), capture));
+        let seat = Seat { worker: id, page: page.clone(), stops: self.pool.stops.clone(), intake: intake.clone() };
+        let member = Member::new(outbound.clone(), seat).alone(capture);
         self.pool.lock().add(member);
         let post = Post {
             name: name.clone(),
-            inbound,
+            intake,
             outbound,
             page,
             control,
@@ -204,7 +208,7 @@ impl Supervisor {
     /// There is no process for it. `false`: nobody waits for it.
     fn forget(&mut self, id: WorkerId) -> bool {
         let Some(post) = self.posts.remove(&id) else { return false };
-        post.unwatch_link(&self.poller);
+        post.stop_listening(&self.poller);
         post.outbound.close();
         let mut after = After::default();
         let estate = self.pool.lock().bury(id, &mut after);

@@ -1,9 +1,9 @@
 //! The death of a worker.
 
-use super::settling::is_accident;
 use super::{Post, Supervisor};
 use crate::launch::{Exit, WorkerId};
 use crate::pool::item::Item;
+use crate::pool::settling::is_accident;
 use crate::pool::state::{After, Estate};
 use crate::slots::Page;
 use crate::wire::Ticket;
@@ -46,7 +46,7 @@ impl Supervisor {
         let output = post.printed.as_mut().map(|printed| printed.take(&self.poller));
         let Post { name, page, pidfd, verdict, outbound, deaf, .. } = &post;
         if deaf.is_none() {
-            post.unwatch_link(&self.poller);
+            post.stop_listening(&self.poller);
         }
         outbound.close();
         let mut after = After::default();
@@ -107,7 +107,7 @@ impl Supervisor {
             if words.as_deref() == Some(crate::chaos::TORN) {
                 death = death.caused_by(KilledBy::Chaos);
             }
-            self.settle_death(item, death.killed_by(), |deaths| {
+            self.pool.settle_death(item, death.killed_by(), |deaths| {
                 cause(death.clone().with_deaths(deaths), words.as_deref(), wake.verdict.as_deref())
             });
         }

@@ -1,13 +1,37 @@
 //! What becomes of a task when an attempt is over: its outcome, or another attempt.
 
-use super::Supervisor;
-use crate::pool::item::Item;
-use crate::pool::state::After;
+use super::inner::Inner;
+use super::item::Item;
+use super::state::After;
 use concurrent_futures_core::task::{Reply, Verdict};
 use concurrent_futures_core::{KilledBy, TaskError, TaskErrorKind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-impl Supervisor {
+/// How many tasks are over for the state and not yet settled, by whoever took in their answers. The pool does not end before.
+#[derive(Debug, Default)]
+pub(super) struct Settling(AtomicUsize);
+
+impl Settling {
+    /// With the pool's lock held, under which the supervisor looks whether all is over.
+    pub(super) fn begin(&self, tasks: usize) {
+        if tasks > 0 {
+            self.0.fetch_add(tasks, Ordering::Relaxed);
+        }
+    }
+
+    /// `true`: those were the last. The caller looks then whether the pool is closed: whoever closes it looks here after that.
+    pub(super) fn end(&self, tasks: usize) -> bool {
+        tasks > 0 && self.0.fetch_sub(tasks, Ordering::SeqCst) == tasks
+    }
+
+    /// Everything that is over has been settled; looked at with the pool's lock held.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == 0
+    }
+}
+
+impl Inner {
     /// A worker has answered.
     pub(super) fn settle_answer(&self, item: Item, outcome: Result<Reply, TaskError>) {
         let reply = match outcome {
@@ -27,7 +51,7 @@ impl Supervisor {
     /// Its worker has died. `cause` says with how many deaths, and becomes the task's outcome if there is no other attempt.
     pub(super) fn settle_death(&self, mut item: Item, by: KilledBy, cause: impl FnOnce(u32) -> TaskErrorKind) {
         item.deaths += u32::from(is_accident(by));
-        let given_up = self.pool.settings.deaths_per_task.is_some_and(|limit| item.deaths >= limit);
+        let given_up = self.settings.deaths_per_task.is_some_and(|limit| item.deaths >= limit);
         let cause = cause(item.deaths.max(1));
         let stopped = item.task.attempt_stopped();
         let verdict = if matches!(cause, TaskErrorKind::Panicked(_)) { Verdict::Panicked } else { Verdict::Died };
@@ -41,8 +65,8 @@ impl Supervisor {
     fn again(&self, item: Item, pause: Option<Duration>) -> Option<Item> {
         let Some(pause) = pause else { return Some(item) };
         let mut after = After::default();
-        let item = self.pool.lock().try_again(item, pause, Instant::now(), &mut after);
-        self.pool.finish(after);
+        let item = self.lock().try_again(item, pause, Instant::now(), &mut after);
+        self.finish(after);
         item
     }
 }

@@ -1,0 +1,227 @@
+//! Where the answers of one worker are taken in: by the supervisor, or by a thread that waits for one of them.
+
+use super::inner::Inner;
+use super::news::News;
+use crate::launch::WorkerId;
+use crate::link::{Frame, Inbound, Inflow};
+use crate::wire::Up;
+use concurrent_futures_core::task::Collector;
+use parking_lot::{Mutex, MutexGuard};
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Weak;
+
+/// How much a thread that waits takes in at once.
+const BUDGET: usize = 64 * 1024;
+
+/// One link's parent end. Whoever has its lock takes frames from it, and has the state know of them before it lets go: so the
+/// state hears of them in their order, and all that has been taken before a death counts.
+pub(super) struct Intake {
+    worker: WorkerId,
+    pool: Weak<Inner>,
+    /// The link has no descriptor: a look costs next to nothing, and only the pool's bell tells of what comes.
+    quiet: bool,
+    /// What comes can be done by any thread: threads that wait look by themselves.
+    for_all: bool,
+    desk: Mutex<Desk>,
+}
+
+#[derive(Debug)]
+pub(super) struct Desk {
+    inbound: Box<dyn Inbound>,
+    /// The worker rings when it has something.
+    armed: bool,
+    /// Nothing is received any more.
+    closed: bool,
+    /// Taken in and not dealt with; between two calls only what a thread has met that only the supervisor can deal with.
+    pub(super) frames: Vec<Frame<Up>>,
+    /// How a thread's look has ended, if not well: for the supervisor.
+    outcome: Option<io::Result<Inflow>>,
+    /// What a thread has found wrong with a frame: for the supervisor.
+    wrong: Option<String>,
+    /// Used again and again.
+    news: News,
+}
+
+impl Intake {
+    pub(super) fn new(worker: WorkerId, inbound: Box<dyn Inbound>, pool: Weak<Inner>, captured: bool) -> Self {
+        // What a task prints is read by the supervisor before its answer is dealt with.
+        let quiet = inbound.descriptor().is_none();
+        let for_all = quiet && !captured;
+        let desk = Desk {
+            inbound,
+            armed: false,
+            closed: false,
+            frames: Vec::new(),
+            outcome: None,
+            wrong: None,
+            news: News::default(),
+        };
+        Intake { worker, pool, quiet, for_all, desk: Mutex::new(desk) }
+    }
+
+    // ---- the supervisor
+
+    /// Nothing but the pool's bell tells of what comes.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock()
+    }
+
+    /// Whether threads that wait may look by themselves.
+    pub(super) fn is_for_all(&self) -> bool {
+        self.for_all
+    }
+
+    fn take_in(&self, mut desk: MutexGuard<'_, Desk>) {
+        if desk.closed || desk.is_for_the_supervisor() {
+            return;
+        }
+        let Desk { inbound, frames, outcome, .. } = &mut *desk;
+        match inbound.receive(BUDGET, frames) {
+            Ok(Inflow::Dry) => {}
+            ended => *outcome = Some(ended),
+        }
+        if frames.is_empty() && outcome.is_none() {
+            return;
+        }
+        let Some(pool) = self.pool.upgrade() else { return };
+        let mut news = std::mem::take(&mut desk.news);
+        let mine = desk.frames.iter().position(|(head, _)| !is_for_all(head)).unwrap_or(desk.frames.len());
+        if mine > 0 {
+            desk.wrong = news.take(&pool, self.worker, desk.frames.drain(..mine)).err();
+        }
+        let ring = desk.is_for_the_supervisor();
+        drop(desk);
+        if ring {
+            pool.bell.ring();
+        }
+        news.settle(&pool);
+        if let Some(mut desk) = self.desk.try_lock() {
+            desk.news = news;
+        }
+    }
+}
+
+impl Collector for Intake {
+    fn collect(&self) {
+        if let Some(mut desk) = self.desk.try_lock() {
+            desk.disarm();
+            self.take_in(desk);
+        }
+    }
+
+    fn leave(&self) {
+        let Some(pool) = self.pool.upgrade() else { return };
+        if pool.watch.is_on_patrol() {
+            return;
+        }
+        let found = self.desk.lock().arm();
+        if found {
+            // Somebody else's answer has come this moment, or something that only the supervisor can deal with.
+            pool.bell.ring();
+        }
+    }
+}
+
+impl Desk {
+    /// Takes in what is there, up to about so much, behind what a thread has left.
+    pub(super) fn receive(&mut self, budget: usize) -> io::Result<Inflow> {
+        if self.closed {
+            return Ok(Inflow::Dry);
+        }
+        match self.outcome.take() {
+            Some(outcome) => outcome,
+            None => self.inbound.receive(budget, &mut self.frames),
+        }
+    }
+
+    /// What is wrong with a frame that a thread has taken in.
+    pub(super) fn take_wrong(&mut self) -> Option<String> {
+        self.wrong.take()
+    }
+
+    /// Nothing is received any more.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        self.frames = Vec::new();
+    }
+
+    /// From now on the worker rings. `true`: it does not, for something is there already.
+    pub(super) fn arm(&mut self) -> bool {
+        if self.closed || self.armed && !self.is_for_the_supervisor() {
+            return false;
+        }
+        self.armed = !self.inbound.arm();
+        !self.armed || self.is_for_the_supervisor()
+    }
+
+    /// Somebody looks.
+    pub(super) fn disarm(&mut self) {
+        if std::mem::replace(&mut self.armed, false) {
+            self.inbound.disarm();
+        }
+    }
+
+    /// Whether there is something that only the supervisor can deal with.
+    fn is_for_the_supervisor(&self) -> bool {
+        !self.frames.is_empty() || self.outcome.is_some() || self.wrong.is_some()
+    }
+
+    pub(super) fn descriptor(&self) -> Option<impl AsFd> {
+        self.inbound.descriptor()
+    }
+}
+
+/// What any thread may deal with: it touches nothing but the state and the task.
+fn is_for_all(head: &Up) -> bool {
+    match head {
+        Up::Result { handles, retire, .. } => !handles && !retire,
+        Up::Started(_) | Up::Revoked(_) => true,
+        Up::Ready | Up::SetupFailed { .. } | Up::Lane => false,
+    }
+}
+
+impl fmt::Debug for Intake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake").field("worker", &self.worker).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::BorrowedFd;
+    use std::sync::Arc;
+
+    /// A link on which nothing comes.
+    #[derive(Debug)]
+    struct Silence;
+
+    impl Inbound for Silence {
+        fn receive(&mut self, _budget: usize, _frames: &mut Vec<Frame<Up>>) -> io::Result<Inflow> {
+            Ok(Inflow::Dry)
+        }
+
+        fn arm(&mut self) -> bool {
+            false
+        }
+
+        fn disarm(&mut self) {}
+
+        fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+    }
+
+    impl Intake {
+        /// For tests that have no link.
+        pub(in crate::pool) fn silent(worker: WorkerId) -> Arc<Intake> {
+            Arc::new(Intake::new(worker, Box::new(Silence), Weak::new(), false))
+        }
+    }
+}
