@@ -1,0 +1,21 @@
+//! What lives between processes: memory that they share, and ways to wait for each other in it.
+//!
+//! It knows no executor. Each process that has a part of this open may die at any instruction, and may write whatever it likes:
+//! what is read from shared memory is checked before it is used, and no reference leads into memory that another process may
+//! write, but to atomics.
+//!
+//! - [`SharedMemory`]: anonymous, sealed so that nobody can shrink it under another.
+//! - [`futex`]: to sleep until a word of shared memory changes.
+//! - [`Doorbell`]: to be woken through a descriptor.
+//! - [`ring`]: bytes from one process to another, in order, without a system call while both are awake.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("concurrent-futures-ipc needs Linux: memfd with seals, futex and eventfd");
+
+mod doorbell;
+pub mod futex;
+mod memory;
+pub mod ring;
+
+pub use doorbell::Doorbell;
+pub use memory::SharedMemory;

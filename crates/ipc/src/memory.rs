@@ -1,0 +1,144 @@
+//! Memory that processes share, and that none of them can shrink under another.
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+
+/// Anonymous shared memory, zeroed when made, mapped as long as this value lives. It has no name and goes with the last
+/// process that has it open or mapped.
+///
+/// Another process may write to it at any time: look at it through atomics, or copy out of it by raw pointers.
+///
+/// ```
+/// use concurrent_futures_ipc::SharedMemory;
+///
+/// let ours = SharedMemory::create(4096)?;
+/// // The descriptor goes to another process, which opens it there.
+/// let theirs = SharedMemory::open(ours.fd().try_clone_to_owned()?, 4096)?;
+/// assert_eq!(theirs.len(), ours.len());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct SharedMemory {
+    start: NonNull<u8>,
+    len: usize,
+    fd: OwnedFd,
+}
+
+// SAFETY: the mapping belongs to this value alone and is not bound to a thread.
+unsafe impl Send for SharedMemory {}
+// SAFETY: a shared value only gives out its address; whoever uses that is bound by what `start` asks for.
+unsafe impl Sync for SharedMemory {}
+
+/// Without these the other side could take pages away, and the next access here would be a SIGBUS; the
+/// last one keeps the list of seals as it is.
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+
+impl SharedMemory {
+    /// Makes shared memory of `len` bytes, sealed and mapped.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system: no descriptor left, or no memory.
+    pub fn create(len: usize) -> io::Result<Self> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::NOEXEC_SEAL;
+        let fd = match memfd_create("concurrent-futures", flags) {
+            // Before 6.3 that flag is unknown.
+            Err(rustix::io::Errno::INVAL) => memfd_create("concurrent-futures", flags - MemfdFlags::NOEXEC_SEAL)?,
+            other => other?,
+        };
+        ftruncate(&fd, len as u64)?;
+        fcntl_add_seals(&fd, SEALS)?;
+        Self::open(fd, len)
+    }
+
+    /// Maps what another process made.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` unless it has exactly this size and is sealed; those of the system.
+    pub fn open(fd: OwnedFd, len: usize) -> io::Result<Self> {
+        let sealed = fcntl_get_seals(&fd).is_ok_and(|seals| seals.contains(SEALS));
+        if !sealed || usize::try_from(fstat(&fd)?.st_size) != Ok(len) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a sealed memory file of the agreed size"));
+        }
+        // SAFETY: a new mapping at an address of the kernel's choice disturbs no memory that is in use.
+        let start =
+            unsafe { mmap(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &fd, 0) }?;
+        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+        Ok(Self { start, len, fd })
+    }
+
+    /// The descriptor to send to another process.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Where it begins: at the start of a page. Mapped, readable and writable for [`len`](Self::len) bytes as long as this
+    /// value lives. Others may write there at any time, so a reference may lead only to atomics.
+    pub fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// How many bytes it has.
+    #[expect(clippy::len_without_is_empty, reason = "a mapping is never empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Drop for SharedMemory {
+    fn drop(&mut self) {
+        // SAFETY: the range is the mapping that `open` made; whoever has used it has kept this value until then.
+        let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
+        debug_assert!(unmapped.is_ok(), "a mapping of our own can be unmapped");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+    fn last(memory: &SharedMemory) -> &AtomicU8 {
+        // SAFETY: the last byte is within the mapping.
+        let last = unsafe { memory.start().add(memory.len() - 1) };
+        // SAFETY: mapped as long as the borrow, and any bit pattern is a valid atomic.
+        unsafe { last.cast().as_ref() }
+    }
+
+    #[test]
+    fn both_mappings_see_the_same() {
+        let ours = SharedMemory::create(5000).unwrap();
+        let theirs = SharedMemory::open(ours.fd().try_clone_to_owned().unwrap(), 5000).unwrap();
+        assert_eq!(last(&theirs).load(Relaxed), 0);
+        last(&ours).store(7, Relaxed);
+        assert_eq!(last(&theirs).load(Relaxed), 7);
+        drop(ours);
+        assert_eq!(last(&theirs).load(Relaxed), 7);
+    }
+
+    #[test]
+    fn the_size_is_fixed_for_ever() {
+        let memory = SharedMemory::create(4096).unwrap();
+        assert_eq!(ftruncate(memory.fd(), 0), Err(rustix::io::Errno::PERM));
+        assert_eq!(ftruncate(memory.fd(), 8192), Err(rustix::io::Errno::PERM));
+        assert_eq!(fcntl_add_seals(memory.fd(), SealFlags::WRITE), Err(rustix::io::Errno::PERM));
+    }
+
+    #[test]
+    fn what_is_not_sealed_or_has_another_size_is_refused() {
+        let memory = SharedMemory::create(4096).unwrap();
+        let refused = SharedMemory::open(memory.fd().try_clone_to_owned().unwrap(), 4104);
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::InvalidData);
+
+        let open = memfd_create("open", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+        ftruncate(&open, 4096).unwrap();
+        assert_eq!(SharedMemory::open(open, 4096).unwrap_err().kind(), io::ErrorKind::InvalidData);
+
+        let file = std::fs::File::open("/proc/self/exe").unwrap();
+        assert_eq!(SharedMemory::open(file.into(), 4096).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}
