@@ -3,7 +3,7 @@
 use crate::output::TaskOutput;
 use crate::panics;
 use crate::sync::Thread;
-use crate::task::Remote;
+use crate::task::{Collector, Remote};
 use crate::wait::CompletionSet;
 use std::sync::Arc;
 use std::task::Waker;
@@ -17,6 +17,8 @@ pub(crate) struct Waiter {
 pub(crate) enum Wake {
     Thread(Thread),
     Waker(Waker),
+    /// A thread that sleeps where the answer will arrive.
+    Collector(Arc<dyn Collector>),
     /// Tells the set that its item `key` is done.
     Set(Arc<CompletionSet>),
 }
@@ -25,6 +27,7 @@ impl Waiter {
     fn fire(self) {
         match self.wake {
             Wake::Thread(thread) => thread.unpark(),
+            Wake::Collector(collector) => collector.wake(),
             // A waker is the code of somebody's runtime: its panic must not keep the others asleep.
             Wake::Waker(waker) => drop(panics::contain(|| waker.wake())),
             Wake::Set(set) => set.completed(self.key),

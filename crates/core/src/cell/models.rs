@@ -401,6 +401,61 @@ fn loom_cancel_against_sending_away() {
     });
 }
 
+/// Where a thread may sleep, as at a worker's ring: whether one is asleep.
+#[derive(Clone, Default)]
+struct Berth(std::sync::Arc<(loom::sync::Mutex<bool>, loom::sync::Condvar)>);
+
+impl crate::task::Remote for Berth {
+    fn try_revoke(&self) -> bool {
+        false
+    }
+
+    fn started(&self) -> bool {
+        true
+    }
+
+    fn collector(&self) -> Option<std::sync::Arc<dyn crate::task::Collector>> {
+        Some(std::sync::Arc::new(self.clone()))
+    }
+}
+
+impl crate::task::Collector for Berth {
+    fn collect(&self) {}
+
+    fn leave(&self) {}
+
+    fn claim(&self) -> bool {
+        true
+    }
+
+    fn sleep(&self, _deadline: Option<std::time::Instant>, wanted: &dyn Fn() -> bool) {
+        *self.0.0.lock().unwrap() = true;
+        if wanted() {
+            let mut asleep = self.0.0.lock().unwrap();
+            while *asleep {
+                asleep = self.0.1.wait(asleep).unwrap();
+            }
+        }
+    }
+
+    fn wake(&self) {
+        *self.0.0.lock().unwrap() = false;
+        self.0.1.notify_all();
+    }
+}
+
+#[test]
+fn loom_a_thread_that_sleeps_where_its_answer_arrives_is_woken() {
+    loom::model(|| {
+        let (task, future) = Ref::of_work(Remote, None);
+        assert!(task.set_remote(std::sync::Arc::new(Berth::default())));
+        let completer = thread::spawn(move || task.complete(reply(9)));
+        assert!(future.wait_until(Until::Ready, None));
+        completer.join().unwrap();
+        assert_eq!(*result(&future).unwrap(), 9);
+    });
+}
+
 #[test]
 fn loom_who_is_told_of_a_cancellation_sees_it() {
     loom::model(|| {

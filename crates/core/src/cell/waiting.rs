@@ -3,6 +3,7 @@
 use super::state::*;
 use super::{Ref, Waiter, Wake};
 use crate::sync::{Ordering, current, park_until, yield_now};
+use crate::task::Collector;
 use crate::worker;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -47,36 +48,42 @@ impl Ref {
         if deadline.is_none() && self.home().is_some() && self.home() == worker::current_pool() {
             self.run_in_place();
         }
-        self.look_until(until) || worker::blocking(|| self.sleep_until(until, deadline))
-    }
-
-    /// Looks for some microseconds.
-    fn look_until(&self, until: Until) -> bool {
         let mut collector = None;
-        for look in 0..LOOKS {
-            // A task that was sent away has told of it by this flag.
-            if collector.is_none() && self.state() & LISTENED != 0 {
-                collector = self.remote().and_then(|remote| remote.collector());
-            }
-            if let Some(collector) = &collector {
-                for _ in 0..LOOKS_AT_ONCE {
-                    collector.collect();
-                    if self.is_there(until) {
-                        collector.leave();
-                        return true;
-                    }
-                }
-            } else if self.is_there(until) {
-                return true;
-            }
-            if look + 1 < LOOKS {
-                yield_now();
-            }
-        }
+        let there = self.look_until(until, &mut collector)
+            || worker::blocking(|| self.sleep_until(until, deadline, &mut collector));
         if let Some(collector) = collector {
             collector.leave();
         }
-        self.is_there(until)
+        there
+    }
+
+    /// Looks for some microseconds, also at what the worker has sent that has the task.
+    fn look_until(&self, until: Until, collector: &mut Option<Arc<dyn Collector>>) -> bool {
+        for look in 0..LOOKS {
+            if look > 0 {
+                yield_now();
+            }
+            if collector.is_none() {
+                *collector = self.collector();
+            }
+            if self.is_there(until) {
+                return true;
+            }
+            let Some(collector) = collector else { continue };
+            for _ in 0..LOOKS_AT_ONCE {
+                collector.collect();
+                if self.is_there(until) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Where its answer will arrive, if it has been sent away to somewhere where one can look.
+    fn collector(&self) -> Option<Arc<dyn Collector>> {
+        // Who sends it away sets this flag.
+        if self.state() & LISTENED == 0 { None } else { self.remote()?.collector() }
     }
 
     /// Runs it here if nobody has started it. A task that waits for a task that waits for a task must not fill the stack:
@@ -99,25 +106,42 @@ impl Ref {
         until.is_met(self.state())
     }
 
-    fn sleep_until(&self, until: Until, deadline: Option<Instant>) -> bool {
+    /// Sleeps, at the `collector` if there is one and nobody sleeps there already: who is woken there takes in its answer by
+    /// itself. `collector` is left where this thread does not sleep.
+    fn sleep_until(&self, until: Until, deadline: Option<Instant>, collector: &mut Option<Arc<dyn Collector>>) -> bool {
+        // It may have been sent only now.
+        *collector = collector.take().or_else(|| self.collector());
+        let bed = Bed::claimed(collector.clone());
+        if bed.is_none()
+            && let Some(collector) = collector.take()
+        {
+            collector.leave();
+        }
         let marker = 0_u8;
         let key = &raw const marker as usize;
         loop {
             // Waking takes an entry out, whatever the sleeper waits for; so it is put in anew each time.
-            let mine = |waiter: &Waiter| waiter.key == key && matches!(waiter.wake, Wake::Thread(_));
-            let me = current();
+            let mine =
+                |waiter: &Waiter| waiter.key == key && matches!(waiter.wake, Wake::Thread(_) | Wake::Collector(_));
+            let wake = match &bed {
+                Some(Bed(collector)) => Wake::Collector(collector.clone()),
+                None => Wake::Thread(current()),
+            };
             let old = {
                 let mut listeners = self.listeners.lock();
                 let old = listeners.remove_waiters(mine);
-                listeners.add_waiter(Waiter { key, wake: Wake::Thread(me) });
+                listeners.add_waiter(Waiter { key, wake });
                 old
             };
             drop(old);
-            let state = self.state.fetch_or(LISTENED, Ordering::AcqRel);
             // Only a look: decoding is the user's code, which may use up the wake-up of a parked thread.
-            let may_park = !until.is_met(state) && phase(state) != ENCODED;
-            if may_park && deadline.is_none_or(|at| Instant::now() < at) {
-                park_until(deadline);
+            let may_sleep = |state| !until.is_met(state) && phase(state) != ENCODED;
+            let state = self.state.fetch_or(LISTENED, Ordering::AcqRel);
+            if may_sleep(state) && deadline.is_none_or(|at| Instant::now() < at) {
+                match &bed {
+                    Some(Bed(collector)) => collector.sleep(deadline, &|| may_sleep(self.state())),
+                    None => park_until(deadline),
+                }
             }
             let there = self.is_there(until);
             if there || deadline.is_some_and(|at| Instant::now() >= at) {
@@ -174,6 +198,21 @@ impl Ref {
             let old = self.listeners.lock().remove_waiters(mine);
             drop(old);
         }
+    }
+}
+
+/// A claim to sleep at a collector.
+struct Bed(Arc<dyn Collector>);
+
+impl Bed {
+    fn claimed(collector: Option<Arc<dyn Collector>>) -> Option<Bed> {
+        collector.filter(|collector| collector.claim()).map(Bed)
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        self.0.release();
     }
 }
 

@@ -110,6 +110,22 @@ pub trait Collector: Send + Sync {
     fn collect(&self);
     /// The caller looks no more. From now on somebody else does, or is told when something arrives.
     fn leave(&self);
+    /// The caller wants to [`sleep`](Self::sleep) here. `false`: it cannot, since another thread does, say.
+    fn claim(&self) -> bool {
+        false
+    }
+    /// Sleeps until something has arrived, which it takes in, or until [`wake`](Self::wake) is called, or the deadline has
+    /// passed; may end for no reason. Only for the one that has [claimed](Self::claim) this.
+    ///
+    /// When everything is ready for a `wake`, `wanted` is asked whether there is still something to sleep for: what happened
+    /// before is seen by it, and after what happens later there is a `wake`.
+    fn sleep(&self, deadline: Option<Instant>, wanted: &dyn Fn() -> bool) {
+        let _ = (deadline, wanted);
+    }
+    /// Ends a [`sleep`](Self::sleep), if there is one.
+    fn wake(&self) {}
+    /// The claim is given up. The caller looks still, until it [leaves](Self::leave).
+    fn release(&self) {}
 }
 
 /// Makes a task and its future.

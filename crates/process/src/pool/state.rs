@@ -18,7 +18,7 @@ use crate::link::Outbound;
 use crate::wire::Ticket;
 use concurrent_futures_core::{KilledBy, Refusal, Stats, TaskError, UnfinishedTask};
 use rustix::process::Signal;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub(super) struct State {
     submitted: u64,
     /// Submitters that have been promised a place in the queue.
     pub(super) reserved: usize,
-    members: HashMap<WorkerId, Member>,
+    members: BTreeMap<WorkerId, Member>,
     /// Workers that have nothing to do, the one that worked last at the end. While there is one, the queue is empty.
     idle: Vec<WorkerId>,
     /// Threads that wait until all workers are up.
@@ -133,7 +133,7 @@ impl State {
             paused: BTreeMap::new(),
             submitted: 0,
             reserved: 0,
-            members: HashMap::new(),
+            members: BTreeMap::new(),
             idle: Vec::new(),
             warming: 0,
             next_look: None,

@@ -46,7 +46,7 @@ impl State {
     /// Everything, also what runs: for when nobody is left who could hear of it.
     pub(in crate::pool) fn wreck(&mut self) -> Vec<Item> {
         let mut items = self.take_unstarted();
-        for (_, mut member) in self.members.drain() {
+        for (_, mut member) in std::mem::take(&mut self.members) {
             items.extend(member.take_flights().into_iter().map(|(_, item)| item));
         }
         self.idle.clear();
