@@ -14,6 +14,7 @@
 //! assert_eq!(future.result().unwrap(), 42);
 //! ```
 
+pub mod attach;
 mod cell;
 #[doc(hidden)]
 pub mod codec;

@@ -21,7 +21,7 @@
 //! feature, call [`init`] first in `main`.
 //!
 //! Inside, each part has a page of its own beside its code: how a process becomes a worker (`boot`), how workers are
-//! started and how they end (`launch`), what travels between pool and worker (`link`, `handles`), and how tasks are
+//! started and how they end (`launch`), what travels between pool and worker (`link`, `handles`, `attachments`), and how tasks are
 //! handed out (`pool`, `worker`).
 
 #[cfg(not(target_os = "linux"))]
@@ -30,6 +30,7 @@ compile_error!(
      use the thread pool (feature `thread`) on this system"
 );
 
+mod attachments;
 mod boot;
 #[cfg(feature = "chaos")]
 mod chaos;

@@ -9,13 +9,15 @@
 //! [`Garbled`]. A head is copied out before it is looked at and holds no reference into memory that the other side may
 //! write, so the same code serves a data path through shared memory.
 
+use crate::attachments::Attached;
 use crate::limits::Rules;
 use crate::slots::SLOTS;
+use concurrent_futures_core::attach;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Changes with every change of a frame or of the slot page.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 
 /// The longest body that is believed. Nothing this long fits into memory; it keeps the arithmetic from overflowing.
 pub(crate) const MAX_BODY: u64 = 1 << 40;
@@ -47,6 +49,8 @@ pub(crate) enum Down {
     Forget { id: u64 },
     /// What is to be known about the task that comes next; the body is an encoded [`Notes`](crate::notes::Notes).
     Notes { len: u64 },
+    /// Descriptors have been sent for the set-up call, the context or the task that comes next.
+    Attached(Attached),
     /// A task; the body is its encoded argument.
     Task(TaskHead),
     /// No more frames: leave when everything before this is done.
@@ -92,6 +96,8 @@ pub(crate) enum Up {
     Revoked(Ticket),
     /// The worker waits for the lane on which handles travel; its end comes over the control socket.
     Lane,
+    /// Descriptors have been sent for the result that comes next.
+    Attached(Attached),
 }
 
 /// A frame that no peer of this version sends.
@@ -101,6 +107,7 @@ pub(crate) enum Garbled {
     Flags(u8),
     Slot(u16),
     Length(u64),
+    Count(u32),
     Reserved,
 }
 
@@ -111,6 +118,7 @@ impl fmt::Display for Garbled {
             Garbled::Flags(flags) => write!(f, "a frame with the unknown flags {flags:#04x}"),
             Garbled::Slot(slot) => write!(f, "a frame for slot {slot} of {SLOTS}"),
             Garbled::Length(len) => write!(f, "a frame that claims {len} bytes"),
+            Garbled::Count(count) => write!(f, "a frame that claims {count} descriptors"),
             Garbled::Reserved => f.write_str("a frame with a reserved byte set"),
         }
     }
@@ -136,6 +144,8 @@ const FORGET: u8 = 4;
 const TASK: u8 = 5;
 const END: u8 = 6;
 const NOTES: u8 = 7;
+/// In both directions.
+const ATTACHED: u8 = 9;
 
 const PRELOAD: u8 = 8;
 const LIMITS: u8 = 16;
@@ -161,6 +171,9 @@ impl Head<DOWN> for Down {
             }
             Down::Notes { len } => {
                 out.kind(NOTES, 0).u64(8, len);
+            }
+            Down::Attached(attached) => {
+                out.kind(ATTACHED, 0).attached(attached);
             }
             Down::Task(task) => {
                 let flags =
@@ -199,6 +212,7 @@ impl Head<DOWN> for Down {
             }
             END => Down::End,
             NOTES => Down::Notes { len: fields.read_len()? },
+            ATTACHED => Down::Attached(fields.read_attached()?),
             kind => return Err(Garbled::Kind(kind)),
         };
         canonical(head, bytes)
@@ -208,7 +222,7 @@ impl Head<DOWN> for Down {
         match *self {
             Down::Setup { len, .. } | Down::Context { len, .. } | Down::Notes { len } => len,
             Down::Task(task) => task.len,
-            Down::Begin | Down::Forget { .. } | Down::End => 0,
+            Down::Begin | Down::Forget { .. } | Down::Attached(_) | Down::End => 0,
         }
     }
 }
@@ -238,6 +252,7 @@ impl Head<UP> for Up {
             }
             Up::Revoked(ticket) => out.kind(REVOKED, 0).ticket(ticket),
             Up::Lane => out.kind(LANE, 0),
+            Up::Attached(attached) => out.kind(ATTACHED, 0).attached(attached),
         };
         out.0
     }
@@ -262,6 +277,7 @@ impl Head<UP> for Up {
             }
             REVOKED => Up::Revoked(fields.read_ticket()?),
             LANE => Up::Lane,
+            ATTACHED => Up::Attached(fields.read_attached()?),
             kind => return Err(Garbled::Kind(kind)),
         };
         canonical(head, bytes)
@@ -270,7 +286,7 @@ impl Head<UP> for Up {
     fn body(&self) -> u64 {
         match *self {
             Up::SetupFailed { len, .. } | Up::Result { len, .. } => len,
-            Up::Ready | Up::Started(_) | Up::Revoked(_) | Up::Lane => 0,
+            Up::Ready | Up::Started(_) | Up::Revoked(_) | Up::Lane | Up::Attached(_) => 0,
         }
     }
 }
@@ -351,6 +367,10 @@ impl<const N: usize> Fields<N> {
         self
     }
 
+    fn attached(&mut self, attached: Attached) -> &mut Self {
+        self.u64(8, u64::from(attached.count) << 32 | u64::from(attached.number))
+    }
+
     fn read_u64(&self, at: usize) -> u64 {
         u64::from_le_bytes(self.0[at..at + 8].try_into().expect("eight bytes"))
     }
@@ -364,6 +384,12 @@ impl<const N: usize> Fields<N> {
     fn read_len(&self) -> Result<u64, Garbled> {
         let len = self.read_u64(8);
         if len <= MAX_BODY { Ok(len) } else { Err(Garbled::Length(len)) }
+    }
+
+    fn read_attached(&self) -> Result<Attached, Garbled> {
+        let (number, count) = (self.read_u64(8) as u32, (self.read_u64(8) >> 32) as u32);
+        let possible = (1..=attach::MAX as u32).contains(&count);
+        if possible { Ok(Attached { number, count }) } else { Err(Garbled::Count(count)) }
     }
 }
 
@@ -393,11 +419,16 @@ mod tests {
         prop_oneof![Just(Step::Preload), Just(Step::Initializer), Just(Step::Limits)]
     }
 
+    fn attached() -> impl Strategy<Value = Attached> {
+        (any::<u32>(), 1..=attach::MAX as u32).prop_map(|(number, count)| Attached { number, count })
+    }
+
     fn down() -> impl Strategy<Value = Down> {
         let len = 0..=MAX_BODY;
         prop_oneof![
             (step(), offsets(), len.clone()).prop_map(|(step, call, len)| Down::Setup { step, call, len }),
             Just(Down::Begin),
+            attached().prop_map(Down::Attached),
             (any::<u64>(), len.clone()).prop_map(|(id, len)| Down::Context { id, len }),
             any::<u64>().prop_map(|id| Down::Forget { id }),
             len.clone().prop_map(|len| Down::Notes { len }),
@@ -421,12 +452,13 @@ mod tests {
             }),
             ticket().prop_map(Up::Revoked),
             Just(Up::Lane),
+            attached().prop_map(Up::Attached),
         ]
     }
 
     /// Bytes that often have a plausible kind, so that the later checks are reached as well.
     fn noise<const N: usize>() -> impl Strategy<Value = [u8; N]> {
-        (0..8u8, 0..16u8, proptest::collection::vec(any::<u8>(), N)).prop_map(|(kind, flags, bytes)| {
+        (0..11u8, 0..16u8, proptest::collection::vec(any::<u8>(), N)).prop_map(|(kind, flags, bytes)| {
             let mut out: [u8; N] = bytes.try_into().expect("N bytes were asked for");
             (out[0], out[1]) = (kind, flags);
             out

@@ -1,6 +1,7 @@
 //! A value that every task of a batch may read, sent to a worker process once.
 
 use super::serve::WorkerEnv;
+use crate::attach::{self, Arrived, Attachment};
 use crate::error::{CodecError, CodecStep, TaskErrorKind};
 use crate::{Portable, codec};
 use std::any::Any;
@@ -17,6 +18,8 @@ pub struct Context {
     pub id: u64,
     /// What to make a [`StoredContext`] of.
     pub bytes: Arc<[u8]>,
+    /// The descriptors that go with them.
+    pub attachments: Arc<[Attachment]>,
 }
 
 impl fmt::Debug for Context {
@@ -29,13 +32,19 @@ impl fmt::Debug for Context {
 #[derive(Debug)]
 pub struct StoredContext {
     bytes: Vec<u8>,
+    arrived: Arrived,
     value: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl StoredContext {
     /// A context as it arrived.
     pub fn new(bytes: Vec<u8>) -> Self {
-        StoredContext { bytes, value: None }
+        StoredContext::with_attachments(bytes, Arrived::default())
+    }
+
+    /// With the descriptors that came with it.
+    pub fn with_attachments(bytes: Vec<u8>, arrived: Arrived) -> Self {
+        StoredContext { bytes, arrived, value: None }
     }
 }
 
@@ -103,12 +112,19 @@ impl<C: Portable + Sync> ContextHandle for Bound<C> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let fail = |message: &str| CodecError::new(CodecStep::EncodeArgument, std::any::type_name::<C>(), message);
         let encoded = self.0.encoded.get_or_init(|| {
-            let mut bytes = Vec::new();
-            match codec::encode(&self.0.value, &mut bytes) {
+            let (mut bytes, mut attachments) = (Vec::new(), Vec::new());
+            let mut encode = || codec::encode(&self.0.value, &mut bytes);
+            // It has descriptors of its own, if whoever encodes the task can send any.
+            let encoded = if attach::is_collecting() { attach::collect(&mut attachments, encode) } else { encode() };
+            match encoded {
                 Ok(encoded) if encoded.known > 0 => {
                     Err(fail("a context cannot hold channel handles; send them as arguments"))
                 }
-                Ok(_) => Ok(Context { id: NEXT.fetch_add(1, Ordering::Relaxed), bytes: bytes.into() }),
+                Ok(_) => Ok(Context {
+                    id: NEXT.fetch_add(1, Ordering::Relaxed),
+                    bytes: bytes.into(),
+                    attachments: attachments.into(),
+                }),
                 Err(failure) => Err(fail(failure.message())),
             }
         });
@@ -123,10 +139,17 @@ impl<C: Portable + Sync> ContextHandle for Bound<C> {
         if let Some(bound) = stored.value.as_ref().and_then(|value| value.downcast_ref::<Bound<C>>()) {
             return Ok(bound.clone());
         }
-        let value = codec::decode::<C>(&stored.bytes).map_err(|failure| fail(failure.message()))?;
+        let arrived = stored.arrived.clone();
+        let value = if arrived.is_empty() {
+            codec::decode::<C>(&stored.bytes)
+        } else {
+            attach::provide(arrived, || codec::decode::<C>(&stored.bytes))
+        };
+        let value = value.map_err(|failure| fail(failure.message()))?;
         let bound = Bound::new(value);
         stored.value = Some(Box::new(bound.clone()));
         stored.bytes = Vec::new();
+        stored.arrived = Arrived::default();
         Ok(bound)
     }
 }

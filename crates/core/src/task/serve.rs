@@ -69,6 +69,12 @@ pub trait WorkerEnv {
     fn decode(&mut self, decode: &mut dyn FnMut()) {
         decode();
     }
+
+    /// Runs `encode` once, which encodes the outcome, or one of several: where its descriptors can be
+    /// [collected](crate::attach::collect).
+    fn encode(&mut self, encode: &mut dyn FnMut()) {
+        encode();
+    }
 }
 
 /// Runs decoding where channel handles can be taken.
@@ -207,7 +213,7 @@ pub(super) unsafe fn serve_one<F: Function>(
         again = judge.is_some_and(|judge| judge(&raw));
         F::refine(raw)
     });
-    Served { again, ..answer(outcome, out, &mut 0) }
+    Served { again, ..answer_in(env, outcome, out, &mut 0) }
 }
 
 /// The trampoline of a chunk of calls: each item has an outcome of its own.
@@ -237,7 +243,7 @@ pub(super) unsafe fn serve_chunk<F: Function>(
         });
         let mut items = items.into_iter();
         let mut write = |outcome, out: &mut Vec<u8>| {
-            handles |= body::frame(out, |out| answer(outcome, out, &mut known)).handles;
+            handles |= body::frame(out, |out| answer_in(env, outcome, out, &mut known)).handles;
         };
         // One guard for as many items as do not panic: it costs more than a cheap call.
         while items.len() > 0 {
@@ -268,6 +274,19 @@ fn decode_args<F: Function>(bytes: &[u8]) -> Result<F::Args, TaskErrorKind> {
 
 fn argument_error<F: Function>(message: &str) -> TaskErrorKind {
     TaskErrorKind::Codec(CodecError::new(CodecStep::DecodeArgument, std::any::type_name::<F::Args>(), message))
+}
+
+/// As [`answer`], where descriptors can be collected.
+fn answer_in<R: serde::Serialize>(
+    env: &mut dyn WorkerEnv,
+    outcome: Result<R, TaskErrorKind>,
+    out: &mut Vec<u8>,
+    known: &mut usize,
+) -> Served {
+    let mut outcome = Some(outcome);
+    let mut served = None;
+    env.encode(&mut || served = outcome.take().map(|outcome| answer(outcome, out, known)));
+    served.expect("an environment encodes what it is given")
 }
 
 /// Appends an outcome in the form that [`Reply`] expects. `known` counts the handles of the message that it is part of.

@@ -185,7 +185,7 @@ impl Executor for Wire {
             return;
         }
         let mut state = self.0.lock().unwrap();
-        if let Some(Context { id, bytes }) = &call.context
+        if let Some(Context { id, bytes, .. }) = &call.context
             && !state.contexts.contains_key(id)
         {
             state.context_bytes += bytes.len();

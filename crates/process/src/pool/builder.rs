@@ -140,7 +140,7 @@ impl ProcessPoolBuilder {
     /// then, and says so on standard error. Seeds of random generators and hash keys that it leaves are the same in all
     /// workers.
     pub fn preload<A: Portable, R: InitResult>(mut self, f: fn(A) -> R, args: A) -> Self {
-        self.preload = Some(SetupCall::new(f, args));
+        self.preload = Some(SetupCall::preload(f, args));
         self
     }
 

@@ -3,6 +3,7 @@
 //! on. What a stream of bytes can do without a process is in the tests of `wire.rs` and `link/inbox.rs`.
 
 use super::ProcessPoolExecutor;
+use crate::attachments::Attached;
 use crate::launch::StartMethod;
 use crate::slots::SLOTS;
 use crate::wire::{Head, MAX_BODY, Step, Ticket, UP, Up};
@@ -152,6 +153,9 @@ fn offences() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("a result that was not asked for", frames(&[result(OTHER, 0)]), "result of another task"),
         ("a result of an earlier use", frames(&[result(LATER, 0)]), "result of another task"),
         ("a task that was not revoked", frames(&[Up::Revoked(OTHER)]), "as revoked"),
+        ("no descriptors", altered(Up::Attached(Attached { number: 1, count: 1 }), 12, 0), "claims 0 descriptors"),
+        ("too many descriptors", altered(Up::Attached(Attached { number: 1, count: 1 }), 14, 1), "descriptors"),
+        ("descriptors never sent", frames(&[Up::Attached(Attached { number: 1, count: 1 })]), "did not send"),
         ("garbage behind a frame", with_garbage_behind, "it sent"),
     ]
 }

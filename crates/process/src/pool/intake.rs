@@ -177,11 +177,11 @@ impl Desk {
     }
 }
 
-/// What any thread may deal with: it touches nothing but the state and the task.
+/// What any thread may deal with: it touches nothing but the state, descriptors that are there, and the task.
 fn is_for_all(head: &Up) -> bool {
     match head {
         Up::Result { handles, retire, .. } => !handles && !retire,
-        Up::Started(_) | Up::Revoked(_) => true,
+        Up::Started(_) | Up::Revoked(_) | Up::Attached(_) => true,
         Up::Ready | Up::SetupFailed { .. } | Up::Lane => false,
     }
 }

@@ -2,10 +2,12 @@
 
 use super::placement::{Placement, Remains};
 use super::stops::Seat;
+use crate::attachments::packets;
 use crate::handles::{Parcel, forget_parked};
 use crate::image;
 use crate::link::Bytes;
 use crate::wire::{Offsets, Ticket};
+use concurrent_futures_core::attach::{self, Attachment};
 use concurrent_futures_core::task::{Call, Context, Entry, Remote};
 use concurrent_futures_core::{CodecError, CodecStep, Refusal, Task, TaskError, TaskErrorKind};
 use std::io;
@@ -22,6 +24,8 @@ pub(super) struct Item {
     pub(super) judge: Option<u64>,
     /// Channel handles that belong to the input.
     pub(super) handles: Handles,
+    /// Descriptors that belong to the input. They stay here, and go along each time that it is sent.
+    pub(super) attachments: Vec<Attachment>,
     /// Its place in the order of submission.
     pub(super) number: u64,
     /// Which attempt it was sent for the last time.
@@ -46,7 +50,8 @@ impl Item {
     /// Encodes a task. Runs the user's `Serialize`; not to be called with a lock held. A task that cannot be sent fails.
     pub(super) fn encode(task: Task) -> Option<Item> {
         // What was parked must leave this thread before anything else is encoded in it.
-        let encoded = match task.encode() {
+        let mut attachments = Vec::new();
+        let encoded = match attach::collect(&mut attachments, || task.encode()) {
             Ok(call) if call.handles => pack().map(|handles| (call, handles)),
             Ok(call) => Ok((call, Handles::None)),
             Err(error) => {
@@ -66,6 +71,7 @@ impl Item {
                 context,
                 judge,
                 handles,
+                attachments,
                 number: 0,
                 attempt: 0,
                 recalls: 0,
@@ -77,6 +83,11 @@ impl Item {
                 None
             }
         }
+    }
+
+    /// How many packets of descriptors go with it, or may.
+    pub(super) fn packets(&self) -> usize {
+        packets(&self.attachments) + self.context.as_ref().map_or(0, |context| packets(&context.attachments))
     }
 
     /// Whether it may wait behind another task at a worker, from where it would have to be fetched if that takes long.
@@ -169,4 +180,8 @@ fn pack() -> Result<Handles, TaskError> {
 /// Handles that could not travel.
 pub(super) fn handles_error(step: CodecStep, error: &io::Error) -> TaskError {
     TaskErrorKind::Codec(CodecError::new(step, "ipc_channel", format!("its channel handles: {error}"))).into()
+}
+
+pub(super) fn descriptors_error(step: CodecStep, error: &io::Error) -> TaskError {
+    TaskErrorKind::Codec(CodecError::new(step, "attached descriptors", format!("its descriptors: {error}"))).into()
 }

@@ -1,13 +1,15 @@
 //! One worker, as the pool's state knows it.
 
-use super::item::{Handles, Item, handles_error};
+use super::item::{Handles, Item, descriptors_error, handles_error};
 use super::stops::Seat;
-use crate::handles::{Parcel, ParentLane};
+use crate::attachments::{Attached, PACKETS_MAX, Tray};
+use crate::handles::{Parcel, ParentLane, worker_is_gone};
 use crate::launch::WorkerId;
 use crate::link::{Bytes, Outbound};
 use crate::notes::Notes;
 use crate::slots::SLOTS;
 use crate::wire::{Down, TaskHead, Ticket};
+use concurrent_futures_core::attach::{Arrived, Attachment};
 use concurrent_futures_core::task::{Context, Grace};
 use concurrent_futures_core::{CodecStep, KilledBy, TaskError};
 use std::collections::VecDeque;
@@ -62,6 +64,12 @@ pub(super) struct Member {
     pub(super) stopping: Option<Ticket>,
     /// For channel handles, which cannot be bytes.
     lane: ParentLane,
+    /// For other descriptors.
+    tray: Tray,
+    /// Packets in it that the worker may not have read.
+    packets: usize,
+    /// What came for the result that comes next.
+    arrived: Option<Arrived>,
     /// What was sent and not answered, in the order of sending, which is the order of the answers.
     flights: VecDeque<Flight>,
     /// Flights that still have their task.
@@ -89,6 +97,8 @@ pub(super) struct Process {
 #[derive(Debug)]
 struct Flight {
     ticket: Ticket,
+    /// Packets of descriptors that were sent with it.
+    packets: usize,
     /// `None`: taken back; the worker will say that it has met it.
     item: Option<Item>,
 }
@@ -106,7 +116,7 @@ pub(super) enum Unsent {
 pub(super) struct Misfit;
 
 impl Member {
-    pub(super) fn new(outbound: Arc<dyn Outbound>, seat: Seat) -> Self {
+    pub(super) fn new(outbound: Arc<dyn Outbound>, tray: Tray, seat: Seat) -> Self {
         Member {
             id: seat.worker,
             stage: Stage::Starting,
@@ -122,6 +132,9 @@ impl Member {
             seat: Arc::new(seat),
             stopping: None,
             lane: ParentLane::default(),
+            tray,
+            packets: 0,
+            arrived: None,
             flights: VecDeque::new(),
             live: 0,
             bytes: 0,
@@ -165,6 +178,7 @@ impl Member {
             || self.stopping.is_some()
             || self.takes_nothing
             || limit.is_some_and(|n| self.served + self.live >= n)
+            || self.packets > 0 && self.packets + item.packets() > PACKETS_MAX
         {
             return false;
         }
@@ -187,6 +201,13 @@ impl Member {
         if !item.place(&self.seat, ticket) {
             return Err(Unsent::Resolved(Box::new(item)));
         }
+        let packets = item.packets();
+        if let Some(context) = &item.context
+            && let Err(error) = self.provide(context)
+        {
+            let error = descriptors_error(CodecStep::EncodeArgument, &error);
+            return Err(not_sent(item, error));
+        }
         let handles = match std::mem::replace(&mut item.handles, Handles::Sent) {
             Handles::None => {
                 item.handles = Handles::None;
@@ -195,23 +216,21 @@ impl Member {
             Handles::Here(parcel) => {
                 if let Err(error) = self.lane.send(ticket, parcel) {
                     let error = handles_error(CodecStep::EncodeArgument, &error);
-                    // The worker has not heard of it: if it is not taken back, it has been revoked.
-                    return Err(if item.take_back() {
-                        Unsent::Failed(Box::new(item), error)
-                    } else {
-                        Unsent::Resolved(Box::new(item))
-                    });
+                    return Err(not_sent(item, error));
                 }
                 true
             }
             Handles::Sent => unreachable!("a task whose handles have been sent stays with its worker"),
         };
+        // The last that can fail: what it announces is for the task's frame, and for no other.
+        if let Err(error) = self.attach(&item.attachments) {
+            let error = descriptors_error(CodecStep::EncodeArgument, &error);
+            return Err(not_sent(item, error));
+        }
         self.sent += 1;
         self.live += 1;
         self.bytes += item.input.len();
-        if let Some(context) = &item.context {
-            self.provide(context);
-        }
+        self.packets += packets;
         let head = TaskHead {
             ticket,
             call: item.call,
@@ -225,7 +244,7 @@ impl Member {
             self.outbound.post(Down::Notes { len: notes.len() as u64 }, Some(&notes));
         }
         self.outbound.post(Down::Task(head), Some(&item.input));
-        self.flights.push_back(Flight { ticket, item: Some(item) });
+        self.flights.push_back(Flight { ticket, packets, item: Some(item) });
         Ok(())
     }
 
@@ -239,10 +258,38 @@ impl Member {
         self.lane.receive(ticket)
     }
 
+    /// Sends descriptors for the frame that is posted next.
+    pub(super) fn attach(&mut self, attachments: &[Attachment]) -> io::Result<()> {
+        if attachments.is_empty() {
+            return Ok(());
+        }
+        match self.tray.send(attachments) {
+            Ok(attached) => self.outbound.post(Down::Attached(attached), None),
+            // Its death decides what becomes of the task.
+            Err(error) if worker_is_gone(&error) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// What the worker announces for its next result. `Err` says what is wrong with it.
+    pub(super) fn announced_descriptors(&mut self, attached: Attached) -> io::Result<()> {
+        let arrived = self.tray.receive(attached)?;
+        match self.arrived.replace(arrived) {
+            None => Ok(()),
+            Some(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "announced descriptors twice for one result")),
+        }
+    }
+
+    /// The descriptors of the result that has come.
+    pub(super) fn take_descriptors(&mut self) -> Arrived {
+        self.arrived.take().unwrap_or_default()
+    }
+
     /// The worker has `context` before what is posted next, and forgets what it has not used for longest.
-    fn provide(&mut self, context: &Context) {
+    fn provide(&mut self, context: &Context) -> io::Result<()> {
         if self.contexts.back() == Some(&context.id) {
-            return;
+            return Ok(());
         }
         match self.contexts.iter().position(|id| *id == context.id) {
             Some(at) => {
@@ -254,11 +301,13 @@ impl Member {
                 {
                     self.outbound.post(Down::Forget { id }, None);
                 }
+                self.attach(&context.attachments)?;
                 let bytes = Bytes::Slice(context.bytes.clone());
                 self.outbound.post(Down::Context { id: context.id, len: bytes.len() as u64 }, Some(&bytes));
             }
         }
         self.contexts.push_back(context.id);
+        Ok(())
     }
 
     /// The task that `ticket` names, if it is the one that the worker must be at.
@@ -291,7 +340,11 @@ impl Member {
         if self.flights.front().is_none_or(|flight| flight.ticket != ticket) {
             return Err(Misfit);
         }
-        let item = self.flights.pop_front().and_then(|flight| flight.item);
+        let item = self.flights.pop_front().and_then(|flight| {
+            // It takes them also for a task that was revoked.
+            self.packets -= flight.packets;
+            flight.item
+        });
         self.stopping.take_if(|stopping| *stopping == ticket);
         self.takes_nothing = false;
         if let Some(item) = &item {
@@ -405,6 +458,13 @@ impl Member {
     pub(super) fn take_flights(&mut self) -> Vec<(Ticket, Item)> {
         self.live = 0;
         self.bytes = 0;
+        self.packets = 0;
         self.flights.drain(..).filter_map(|flight| Some((flight.ticket, flight.item?))).collect()
     }
+}
+
+/// The worker has not heard of it: if it is not taken back, it has been revoked.
+fn not_sent(item: Item, error: TaskError) -> Unsent {
+    let item = Box::new(item);
+    if item.take_back() { Unsent::Failed(item, error) } else { Unsent::Resolved(item) }
 }

@@ -3,6 +3,8 @@
 use super::inner::Inner;
 use super::item::{Item, handles_error};
 use super::state::{After, State};
+use crate::attachments::Beside;
+use crate::handles::Parcel;
 use crate::launch::WorkerId;
 use crate::link::Frame;
 use crate::wire::{Step, Up};
@@ -79,14 +81,14 @@ impl News {
                 if retire {
                     state.retire(id);
                 }
+                let arrived = state.take_descriptors(id);
                 let parcel = if handles { state.receive_handles(id, ticket).map(Some) } else { Ok(None) };
+                let beside = |handles: Option<Parcel>| {
+                    let any = handles.is_some() || !arrived.is_empty();
+                    any.then(|| Box::new(Beside { handles, arrived }) as _)
+                };
                 let outcome = parcel
-                    .map(|parcel| Reply {
-                        status,
-                        bytes: body,
-                        again,
-                        handles: parcel.map(|parcel| Box::new(parcel) as _),
-                    })
+                    .map(|parcel| Reply { status, bytes: body, again, handles: beside(parcel) })
                     .map_err(|error| handles_error(CodecStep::DecodeResult, &error));
                 self.done.push((item, outcome));
                 Ok(())
@@ -99,6 +101,9 @@ impl News {
                 self.lane = true;
                 Ok(())
             }
+            Up::Attached(attached) => state
+                .announced_descriptors(id, attached)
+                .map_err(|error| format!("frames that do not fit its descriptors: it {error}")),
         }
     }
 }

@@ -6,18 +6,22 @@ use crate::image;
 use crate::launch::PreloadCall;
 use crate::link::Bytes;
 use crate::wire::Offsets;
+use concurrent_futures_core::attach::{self, Attachment};
 use concurrent_futures_core::task::Call;
 use concurrent_futures_core::{
     Executor, ExecutorExt, Handle, InitResult, Portable, Refusal, Shutdown, Task, TaskError, init_outcome,
 };
 use parking_lot::Mutex;
 use std::error::Error;
+use std::sync::Arc;
 
 /// A call that is made before the first task.
 #[derive(Clone, Debug)]
 pub(super) struct SetupCall {
     pub(super) call: Offsets,
     pub(super) input: Bytes,
+    /// What each worker gets beside it.
+    pub(super) attachments: Arc<[Attachment]>,
 }
 
 impl SetupCall {
@@ -28,13 +32,26 @@ impl SetupCall {
         // Nobody looks at the future: each worker has an outcome of its own.
         drop(capture.submit_fallible(call::<A, R>, (function, args)));
         let task = capture.0.into_inner().ok_or(Refusal::ShutDown)?;
-        let Call { entry, input, handles, .. } = task.encode().inspect_err(|_| forget_parked())?;
+        let mut attachments = Vec::new();
+        let encoded = attach::collect(&mut attachments, || task.encode());
+        let Call { entry, input, handles, .. } = encoded.inspect_err(|_| forget_parked())?;
         if handles {
             forget_parked();
             let what = "channel handles in the argument of an initializer or a preload: each worker would need its own";
             return Err(Refusal::Unsupported(what.into()).into());
         }
-        Ok(SetupCall { call: offsets(entry)?, input: Bytes::Slice(input.into()) })
+        Ok(SetupCall { call: offsets(entry)?, input: Bytes::Slice(input.into()), attachments: attachments.into() })
+    }
+
+    /// As [`new`](Self::new), for what runs in a fork server, to which nothing but bytes can be sent.
+    pub(super) fn preload<A: Portable, R: InitResult>(f: fn(A) -> R, args: A) -> Result<Self, TaskError> {
+        let call = SetupCall::new(f, args)?;
+        if call.attachments.is_empty() {
+            return Ok(call);
+        }
+        let what =
+            "shared memory, or whatever else has descriptors, in the argument of a preload: give it to the initializer";
+        Err(Refusal::Unsupported(what.into()).into())
     }
 
     pub(super) fn for_launcher(&self) -> PreloadCall {

@@ -12,10 +12,12 @@ mod vigil;
 
 use super::item::Item;
 use super::member::{Member, Misfit, Process};
+use crate::attachments::Attached;
 use crate::handles::Parcel;
 use crate::launch::WorkerId;
 use crate::link::Outbound;
 use crate::wire::Ticket;
+use concurrent_futures_core::attach::{Arrived, Attachment};
 use concurrent_futures_core::{KilledBy, Refusal, Stats, TaskError, UnfinishedTask};
 use rustix::process::Signal;
 use std::collections::{BTreeMap, VecDeque};
@@ -223,6 +225,21 @@ impl State {
     pub(super) fn receive_handles(&mut self, id: WorkerId, ticket: Ticket) -> io::Result<Parcel> {
         let member = self.members.get_mut(&id).ok_or(io::ErrorKind::NotConnected)?;
         member.receive_handles(ticket)
+    }
+
+    /// The descriptors that belong to the worker's next result have been announced.
+    pub(super) fn announced_descriptors(&mut self, id: WorkerId, attached: Attached) -> io::Result<()> {
+        self.members.get_mut(&id).map_or(Ok(()), |member| member.announced_descriptors(attached))
+    }
+
+    /// The descriptors of the result that has come.
+    pub(super) fn take_descriptors(&mut self, id: WorkerId) -> Arrived {
+        self.members.get_mut(&id).map(Member::take_descriptors).unwrap_or_default()
+    }
+
+    /// Sends descriptors for the frame that is posted to the worker next.
+    pub(super) fn attach(&mut self, id: WorkerId, attachments: &[Attachment]) -> io::Result<()> {
+        self.members.get_mut(&id).map_or(Ok(()), |member| member.attach(attachments))
     }
 
     // ---- looking

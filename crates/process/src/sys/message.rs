@@ -10,8 +10,8 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 
-/// The most descriptors that one message carries.
-pub(crate) const MAX_FDS: usize = 4;
+/// The most descriptors that one message carries; the kernel's own limit.
+pub(crate) const MAX_FDS: usize = 253;
 
 const FD_SPACE: usize = rustix::cmsg_space!(ScmRights(MAX_FDS));
 
@@ -51,10 +51,15 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> i
 /// `InvalidData` for a message that does not fit the buffer (it is consumed, its descriptors are closed);
 /// `WouldBlock` on a non-blocking socket with nothing to read.
 pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<Received>> {
+    receive_with(socket, buffer, RecvFlags::empty())
+}
+
+/// As [`receive`], with flags.
+pub(crate) fn receive_with(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> io::Result<Option<Received>> {
     let mut space = [MaybeUninit::uninit(); FD_SPACE];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let message = loop {
-        match recvmsg(&socket, &mut [IoSliceMut::new(buffer)], &mut control, RecvFlags::CMSG_CLOEXEC) {
+        match recvmsg(&socket, &mut [IoSliceMut::new(buffer)], &mut control, flags | RecvFlags::CMSG_CLOEXEC) {
             // A peer that ended with unread messages resets the connection. The kernel says so once and first;
             // after that comes what the peer had sent, and then the end.
             Err(Errno::INTR | Errno::CONNRESET) => {}

@@ -6,6 +6,7 @@ mod running;
 mod serving;
 mod watchdog;
 
+use crate::attachments::Tray;
 use crate::boot;
 use crate::handles::WorkerLane;
 use crate::launch::Born;
@@ -54,8 +55,8 @@ fn begin(control: OwnedFd, born: Born) -> io::Result<Option<Server<SocketEnd>>> 
     let mut buffer = [0; Boot::MAX];
     let Some(Received { len, fds }) = message::receive(&control, &mut buffer)? else { return Ok(None) };
     let boot = Boot::decode(&buffer[..len]).map_err(io::Error::other)?;
-    let Ok([data, page]) = <[OwnedFd; 2]>::try_from(fds) else {
-        return Err(io::Error::other("the pool's first message came without its two descriptors"));
+    let Ok([data, page, tray]) = <[OwnedFd; 3]>::try_from(fds) else {
+        return Err(io::Error::other("the pool's first message came without its three descriptors"));
     };
     boot::set_depth(boot.depth);
     // The name is for people; a worker without one works as well.
@@ -69,7 +70,7 @@ fn begin(control: OwnedFd, born: Born) -> io::Result<Option<Server<SocketEnd>>> 
     let fences = Fences::of_worker(&boot.rules, &page);
     let mut link = SocketEnd::new(data);
     match fences {
-        Ok(fences) => Ok(Some(Server::new(link, page, lane, fences, boot.rules.max_memory))),
+        Ok(fences) => Ok(Some(Server::new(link, page, lane, Tray::of(tray), fences, boot.rules.max_memory))),
         Err(words) => {
             link.send(Up::SetupFailed { step: Step::Limits, len: words.len() as u64 }, words.as_bytes())?;
             link.flush()?;

@@ -1,8 +1,9 @@
 //! The worker's loop: take a frame, do it, answer.
 
-use super::last_words;
 use super::limits::Fences;
 use super::running::Running;
+use super::{is_end, last_words};
+use crate::attachments::Tray;
 use crate::handles::{Parcel, WorkerLane};
 use crate::image;
 use crate::link::WorkerEnd;
@@ -10,6 +11,7 @@ use crate::notes::Notes;
 use crate::slots::Page;
 use crate::sys::{abort, resources, stdio};
 use crate::wire::{Down, Offsets, Step, TaskHead, Ticket, Up};
+use concurrent_futures_core::attach::{self, Arrived, Attachment};
 use concurrent_futures_core::task::{
     Entry, Served, Status, StoredContext, WorkerEnv, encode_error, serve, with_running,
 };
@@ -41,14 +43,24 @@ pub(super) struct Server<L> {
     /// On the task that comes next.
     notes: Option<Notes>,
     lane: WorkerLane,
+    tray: Tray,
+    /// The descriptors of what comes next.
+    arrived: Arrived,
     /// Used again for every result.
     output: Vec<u8>,
 }
 
 impl<L: WorkerEnd> Server<L> {
-    pub(super) fn new(link: L, page: Arc<Page>, lane: WorkerLane, fences: Fences, max_memory: Option<u64>) -> Self {
-        let contexts = HashMap::new();
-        Server { link, page, contexts, fences, max_memory, notes: None, lane, output: Vec::new() }
+    pub(super) fn new(
+        link: L,
+        page: Arc<Page>,
+        lane: WorkerLane,
+        tray: Tray,
+        fences: Fences,
+        max_memory: Option<u64>,
+    ) -> Self {
+        let (contexts, arrived) = (HashMap::new(), Arrived::default());
+        Server { link, page, contexts, fences, max_memory, notes: None, lane, tray, arrived, output: Vec::new() }
     }
 
     /// Works until the pool says that it is enough.
@@ -64,13 +76,17 @@ impl<L: WorkerEnd> Server<L> {
                     self.link.send(Up::Ready, &[])?;
                 }
                 Down::Context { id, .. } => {
-                    self.contexts.insert(id, StoredContext::new(body));
+                    let arrived = std::mem::take(&mut self.arrived);
+                    self.contexts.insert(id, StoredContext::with_attachments(body, arrived));
                 }
                 Down::Forget { id } => {
                     self.contexts.remove(&id);
                 }
                 Down::Notes { .. } => {
                     self.notes = Some(Notes::decode(&body)?);
+                }
+                Down::Attached(attached) => {
+                    self.arrived = self.tray.receive(attached)?;
                 }
                 Down::Task(task) => {
                     if self.task(task, body)? {
@@ -89,7 +105,8 @@ impl<L: WorkerEnd> Server<L> {
 
     /// `false`: it failed, and the pool knows.
     fn set_up(&mut self, step: Step, call: Offsets, input: &[u8]) -> io::Result<bool> {
-        let served = self.call(call, None, None, Arrived::None, input)?;
+        let beside = Beside { handles: Handles::None, arrived: std::mem::take(&mut self.arrived) };
+        let (served, _) = self.call(call, None, None, beside, input)?;
         if served.status == Status::Value {
             return Ok(true);
         }
@@ -102,7 +119,8 @@ impl<L: WorkerEnd> Server<L> {
     fn task(&mut self, task: TaskHead, input: Vec<u8>) -> io::Result<bool> {
         // Also those of a revoked task, and what is in the lane for it.
         let notes = self.notes.take().unwrap_or_default();
-        let handles = if task.handles { Arrived::of(self.receive_handles(task.ticket)) } else { Arrived::None };
+        let handles = if task.handles { Handles::of(self.receive_handles(task.ticket)) } else { Handles::None };
+        let beside = Beside { handles, arrived: std::mem::take(&mut self.arrived) };
         if !self.page.start(task.ticket) {
             self.link.send(Up::Revoked(task.ticket), &[])?;
             return Ok(false);
@@ -117,7 +135,8 @@ impl<L: WorkerEnd> Server<L> {
         self.fences.set(&notes.limits)?;
         abort::forget_errors();
         let running = Running::new(&notes, &page, task.ticket);
-        let served = with_running(&running, || self.call(task.call, task.context, notes.judge, handles, &input))?;
+        let (served, attachments) =
+            with_running(&running, || self.call(task.call, task.context, notes.judge, beside, &input))?;
         self.fences.put_back(&notes.limits)?;
         drop(input);
         let mut failed = served.status == Status::Error;
@@ -125,14 +144,18 @@ impl<L: WorkerEnd> Server<L> {
         if served.handles {
             match Parcel::pack().and_then(|parcel| self.send_handles(task.ticket, parcel)) {
                 Ok(sent) => handles = sent,
-                Err(error) => {
-                    let words = format!("its channel handles could not be sent: {error}");
-                    let error = CodecError::new(CodecStep::EncodeResult, "channel handles", words);
-                    self.output.clear();
-                    encode_error(&TaskErrorKind::Codec(error), &mut self.output);
-                    failed = true;
-                }
+                Err(error) => failed = self.cannot_send("channel handles", &error),
             }
+        }
+        // An error has none, whatever its value would have had.
+        if !attachments.is_empty()
+            && !failed
+            && let Err(error) = self.attach(&attachments)
+        {
+            if is_end(error.kind()) {
+                return Err(error);
+            }
+            failed = self.cannot_send("descriptors", &error);
         }
         let retire = self.max_memory.is_some_and(|max| resources::resident_size().is_ok_and(|size| size > max));
         let len = self.output.len() as u64;
@@ -144,6 +167,22 @@ impl<L: WorkerEnd> Server<L> {
             self.output = Vec::new();
         }
         Ok(retire)
+    }
+
+    /// Makes an error of a result of which something could not be sent beside the bytes.
+    fn cannot_send(&mut self, what: &str, error: &io::Error) -> bool {
+        let error = CodecError::new(CodecStep::EncodeResult, what, format!("its {what} could not be sent: {error}"));
+        self.output.clear();
+        encode_error(&TaskErrorKind::Codec(error), &mut self.output);
+        true
+    }
+
+    /// Sends the descriptors of a result, and announces them.
+    fn attach(&mut self, attachments: &[Attachment]) -> io::Result<()> {
+        // Otherwise the parent could wait for these frames, and this worker for room in the tray.
+        self.link.flush()?;
+        let attached = self.tray.send(attachments)?;
+        self.link.send(Up::Attached(attached), &[])
     }
 
     fn receive_handles(&mut self, ticket: Ticket) -> io::Result<Parcel> {
@@ -161,26 +200,27 @@ impl<L: WorkerEnd> Server<L> {
         Ok(true)
     }
 
-    /// Makes a call; what it returned is in `output`.
+    /// Makes a call; what it returned is in `output`, with these descriptors.
     fn call(
         &mut self,
         call: Offsets,
         context: Option<u64>,
         judge: Option<u64>,
-        handles: Arrived,
+        beside: Beside,
         input: &[u8],
-    ) -> io::Result<Served> {
+    ) -> io::Result<(Served, Vec<Attachment>)> {
         let address = |offset| image::address_of(offset).map_err(io::Error::other);
         let entry = Entry { trampoline: address(call.trampoline)?, function: address(call.function)? };
         let judge = judge.map(address).transpose()?;
-        let mut env = Env { context: context.and_then(|id| self.contexts.get_mut(&id)), judge, handles };
+        let context = context.and_then(|id| self.contexts.get_mut(&id));
+        let mut env = Env { context, judge, beside, attachments: Vec::new() };
         self.output.clear();
         // SAFETY: the offsets come from the pool, which runs this very program (the boot has made sure of that) and took them
         // from a call that it made; all lie in the code of this image.
         let served = unsafe { serve(entry, input, &mut env, &mut self.output) };
         // What the task has printed is seen before its result, and is not lost if the next one ends the process.
         stdio::flush();
-        Ok(served)
+        Ok((served, env.attachments))
     }
 }
 
@@ -190,9 +230,16 @@ fn ask_for_lane(link: &mut impl WorkerEnd) -> io::Result<()> {
     link.flush()
 }
 
-/// The handles of a task's argument.
+/// What came beside the bytes of a task's argument.
 #[derive(Debug)]
-enum Arrived {
+struct Beside {
+    handles: Handles,
+    arrived: Arrived,
+}
+
+/// The channel handles of a task's argument.
+#[derive(Debug)]
+enum Handles {
     /// There are none.
     None,
     Here(Parcel),
@@ -200,9 +247,9 @@ enum Arrived {
     Lost,
 }
 
-impl Arrived {
+impl Handles {
     fn of(received: io::Result<Parcel>) -> Self {
-        received.map_or(Arrived::Lost, Arrived::Here)
+        received.map_or(Handles::Lost, Handles::Here)
     }
 }
 
@@ -210,7 +257,9 @@ impl Arrived {
 struct Env<'a> {
     context: Option<&'a mut StoredContext>,
     judge: Option<usize>,
-    handles: Arrived,
+    beside: Beside,
+    /// The descriptors of its result.
+    attachments: Vec<Attachment>,
 }
 
 impl WorkerEnv for Env<'_> {
@@ -223,11 +272,17 @@ impl WorkerEnv for Env<'_> {
     }
 
     fn decode(&mut self, decode: &mut dyn FnMut()) {
-        match &mut self.handles {
-            Arrived::None => decode(),
+        let Beside { handles, arrived } = &mut self.beside;
+        let mut decode = || match handles {
+            Handles::None => decode(),
             // If `decode` is not called, core says that the handles did not arrive.
-            Arrived::Here(parcel) => drop(parcel.unpack(decode)),
-            Arrived::Lost => {}
-        }
+            Handles::Here(parcel) => drop(parcel.unpack(decode)),
+            Handles::Lost => {}
+        };
+        if arrived.is_empty() { decode() } else { attach::provide(std::mem::take(arrived), decode) }
+    }
+
+    fn encode(&mut self, encode: &mut dyn FnMut()) {
+        attach::collect(&mut self.attachments, encode);
     }
 }

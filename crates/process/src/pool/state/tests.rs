@@ -6,6 +6,7 @@ mod sharing;
 mod sizing;
 
 use super::*;
+use crate::attachments::Tray;
 use crate::link::Bytes;
 use crate::pool::intake::Intake;
 use crate::pool::member::Stage;
@@ -154,7 +155,11 @@ impl Rig {
             let (posted, page) = (Arc::new(Posted::default()), Arc::new(Page::create().unwrap()));
             let worker = WorkerId(id);
             let (stops, intake) = (self.stops.clone(), Intake::silent(worker));
-            self.state.add(Member::new(posted.clone(), Seat { worker, page: page.clone(), stops, intake }));
+            self.state.add(Member::new(
+                posted.clone(),
+                Tray::pair().unwrap().0,
+                Seat { worker, page: page.clone(), stops, intake },
+            ));
             self.workers.insert(id, Worker { posted, page, running: None, served: 0, leaving: false });
             if ready {
                 self.ready(id);

@@ -2,6 +2,7 @@
 
 use super::printed::Printed;
 use super::{Post, Supervisor, Token};
+use crate::attachments::Tray;
 use crate::boot;
 use crate::launch::{Born, Ends, WorkerId};
 use crate::link::{self, Pair, Wiring};
@@ -107,13 +108,14 @@ impl Supervisor {
         let boot = Boot { depth: boot::depth() + 1, name: name.clone(), rules: self.pool.settings.rules.clone() };
         // What is sent later must not wait for a worker that does not read.
         socket::set_nonblocking(&control, true)?;
-        message::send(&control, &boot.encode(), &[data.as_fd(), page.fd()])?;
+        let (tray, their_tray) = Tray::pair()?;
+        message::send(&control, &boot.encode(), &[data.as_fd(), page.fd(), their_tray.as_fd()])?;
         let capture = self.pool.settings.capture;
         let printed = capture.then(|| Printed::watched(&self.poller, Token::Output(id).encode())).transpose()?;
         let (printed, output) = printed.unzip();
         let intake = Arc::new(Intake::new(id, inbound, Arc::downgrade(&self.pool), capture));
         let seat = Seat { worker: id, page: page.clone(), stops: self.pool.stops.clone(), intake: intake.clone() };
-        let member = Member::new(outbound.clone(), seat).alone(capture);
+        let member = Member::new(outbound.clone(), tray, seat).alone(capture);
         self.pool.lock().add(member);
         let post = Post {
             name: name.clone(),
@@ -167,7 +169,12 @@ impl Supervisor {
             (Step::Initializer, mishaps.as_ref()),
         ];
         for (step, call) in steps {
-            if let Some(SetupCall { call, input }) = call {
+            if let Some(SetupCall { call, input, attachments }) = call {
+                if let Err(error) = self.pool.lock().attach(id, attachments) {
+                    post.verdict = Some(format!("it could not be given the descriptors of its initializer: {error}"));
+                    post.kill();
+                    return;
+                }
                 post.outbound.post(Down::Setup { step, call: *call, len: input.len() as u64 }, Some(input));
             }
         }
