@@ -55,4 +55,5 @@ pub use chaos::Chaos;
 /// The channels and the shared memory that tasks may have as arguments and results; re-exported so that versions agree.
 pub use ipc_channel;
 pub use launch::StartMethod;
+pub use link::DataPath;
 pub use pool::{ProcessPoolBuilder, ProcessPoolExecutor};

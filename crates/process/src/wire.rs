@@ -11,13 +11,14 @@
 
 use crate::attachments::Attached;
 use crate::limits::Rules;
+use crate::link::DataPath;
 use crate::slots::SLOTS;
 use concurrent_futures_core::attach;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Changes with every change of a frame or of the slot page.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 
 /// The longest body that is believed. Nothing this long fits into memory; it keeps the arithmetic from overflowing.
 pub(crate) const MAX_BODY: u64 = 1 << 40;
@@ -314,6 +315,7 @@ pub(crate) struct Boot {
     /// How many pools of processes lie between this worker and the program that the user started.
     pub depth: u32,
     pub name: String,
+    pub data: DataPath,
     pub rules: Rules,
 }
 
@@ -494,7 +496,7 @@ mod tests {
 
         #[test]
         fn boot_comes_back(depth in any::<u32>(), name in ".{0,40}", nice in any::<Option<i32>>()) {
-            let boot = Boot { depth, name, rules: Rules { nice, cpus: (0..1024).collect(), ..Rules::default() } };
+            let boot = Boot { depth, name, data: DataPath::Ring, rules: Rules { nice, cpus: (0..1024).collect(), ..Rules::default() } };
             prop_assert!(boot.encode().len() <= Boot::MAX);
             prop_assert_eq!(Boot::decode(&boot.encode()), Ok(boot));
         }
@@ -525,7 +527,7 @@ mod tests {
 
     #[test]
     fn a_long_name_is_cut_between_characters() {
-        let boot = Boot { depth: 1, name: "ä".repeat(300), rules: Rules::default() };
+        let boot = Boot { depth: 1, name: "ä".repeat(300), data: DataPath::Socket, rules: Rules::default() };
         let back = Boot::decode(&boot.encode()).unwrap();
         assert!(boot.encode().len() <= Boot::MAX);
         assert!(boot.name.starts_with(&back.name));
@@ -533,7 +535,7 @@ mod tests {
 
     #[test]
     fn another_version_is_refused() {
-        let mut bytes = Boot { depth: 0, name: "w".into(), rules: Rules::default() }.encode();
+        let mut bytes = Boot { depth: 0, name: "w".into(), data: DataPath::Socket, rules: Rules::default() }.encode();
         bytes[0] = bytes[0].wrapping_add(1);
         assert!(Boot::decode(&bytes).unwrap_err().contains("version"));
     }

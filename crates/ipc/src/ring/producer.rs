@@ -36,16 +36,25 @@ impl Producer {
         self.place.capacity() - (self.tail - self.head) as usize
     }
 
+    /// Whether there is room for `len` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Nonsense`], if the consumer has written that.
+    pub fn has_room(&mut self, len: usize) -> Result<bool, Nonsense> {
+        if self.room() < len {
+            self.look()?;
+        }
+        Ok(self.room() >= len)
+    }
+
     /// Writes as much of `bytes` as there is room for, and says how much that was.
     ///
     /// # Errors
     ///
     /// [`Nonsense`], if the consumer has written that.
     pub fn write(&mut self, bytes: &[u8]) -> Result<usize, Nonsense> {
-        if self.room() < bytes.len() {
-            self.look()?;
-        }
-        let len = bytes.len().min(self.room());
+        let len = if self.has_room(bytes.len())? { bytes.len() } else { self.room() };
         let at = (self.tail % self.place.capacity() as u64) as usize;
         let (first, second) = bytes[..len].split_at(len.min(self.place.capacity() - at));
         // SAFETY: `first` ends at the end of the ring at the latest. The consumer has left this room: it reads only what has been

@@ -38,7 +38,7 @@ pub(crate) const TORN: &str = "chaos";
 
 /// What befalls the worker before it answers with this: it may not return.
 pub(crate) fn befall(
-    link: &mut impl WorkerEnd,
+    link: &mut dyn WorkerEnd,
     page: &Page,
     ticket: Ticket,
     (head, body): (Up, &[u8]),

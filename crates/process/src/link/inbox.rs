@@ -95,6 +95,14 @@ impl<H: Head<N>, const N: usize> Inbox<H, N> {
 }
 
 impl Filled {
+    /// How many bytes came.
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Filled::Full(bytes) | Filled::Short(bytes) => bytes,
+            Filled::End => 0,
+        }
+    }
+
     fn of(read: usize, room: usize) -> Self {
         match read {
             0 => Filled::End,

@@ -25,18 +25,80 @@
 
 mod inbox;
 mod outbox;
+mod ring;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use inbox::{Filled, Inbox, Source};
-pub(crate) use socket::{Pair, SocketEnd, Wiring, pair};
 
+use crate::sys::poller::Poller;
 use crate::wire::{Down, Up};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 use std::ops::Deref;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
+
+/// What carries tasks and results between a pool and its workers.
+///
+/// Nothing that a program can see depends on it but the time that it takes. Channel handles in arguments and results travel
+/// over ipc-channel in either case.
+///
+/// ```
+/// use concurrent_futures_core::ExecutorExt;
+/// use concurrent_futures_process::{DataPath, ProcessPoolExecutor};
+///
+/// let pool = ProcessPoolExecutor::builder().data_path(DataPath::Socket).build()?;
+/// assert_eq!(pool.submit(|x: u64| x + 1, 1).result()?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum DataPath {
+    /// Two rings of bytes in memory that the pool shares with each worker: no system call as long as both sides are awake.
+    Ring,
+    /// A stream socket for each worker.
+    #[default]
+    Socket,
+}
+
+/// How the parent's half reaches the supervisor: the supervisor waits with `poller`, and knows this link by `token`.
+#[derive(Clone, Debug)]
+pub(crate) struct Wiring {
+    pub(crate) poller: Arc<Poller>,
+    pub(crate) token: u64,
+}
+
+/// A new data path: the parent's two halves, and the descriptors for the worker.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    pub(crate) outbound: Arc<dyn Outbound>,
+    pub(crate) inbound: Box<dyn Inbound>,
+    pub(crate) worker: Vec<OwnedFd>,
+}
+
+/// Makes a data path, which the poller watches from now on.
+pub(crate) fn pair(path: DataPath, wiring: Wiring) -> io::Result<Pair> {
+    match path {
+        DataPath::Ring => ring::pair(wiring),
+        DataPath::Socket => socket::pair(wiring),
+    }
+}
+
+/// The worker's end of what [`pair`] made, of the descriptors that it gave.
+pub(crate) fn open(path: DataPath, descriptors: Vec<OwnedFd>) -> io::Result<Box<dyn WorkerEnd>> {
+    let wrong = |fds: Vec<OwnedFd>| io::Error::other(format!("{} descriptors for a data path", fds.len()));
+    match path {
+        DataPath::Ring => Ok(Box::new(ring::open(descriptors.try_into().map_err(wrong)?)?)),
+        DataPath::Socket => {
+            let [socket] = descriptors.try_into().map_err(wrong)?;
+            Ok(Box::new(socket::SocketEnd::new(socket)))
+        }
+    }
+}
 
 /// Up to this size bytes are copied beside their head: cheaper than to share them.
 const SMALL: usize = 4096;
@@ -98,9 +160,12 @@ pub(crate) trait Inbound: Send + fmt::Debug {
     fn arm(&mut self) -> bool;
     /// Somebody of the parent looks from now on, and arms when it stops: the worker need not ring.
     fn disarm(&mut self);
-    /// Readable when there is something to receive, writable when [`Outbound::resume`] is due. `None`: the path has none
-    /// of its own, and its worker rings the pool's bell for both.
-    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+    /// The descriptor does not tell of what comes, but the worker does, and only when it is [armed](Self::arm). A look costs
+    /// next to nothing.
+    fn is_quiet(&self) -> bool;
+    /// What the poller watches for this path: readable when there is something to receive, writable when
+    /// [`Outbound::resume`] is due; of a quiet one an event may mean either.
+    fn descriptor(&self) -> BorrowedFd<'_>;
 }
 
 /// What [`Inbound::receive`] left behind.
@@ -121,6 +186,6 @@ pub(crate) trait WorkerEnd: fmt::Debug {
     /// Sends what is held back.
     fn flush(&mut self) -> io::Result<()>;
     /// Sends bytes that are no whole frame, at once.
-    #[cfg(feature = "chaos")]
+    #[cfg(any(test, feature = "chaos"))]
     fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()>;
 }

@@ -8,6 +8,7 @@ use super::state::Limits;
 use crate::boot;
 use crate::launch::StartMethod;
 use crate::limits::Rules;
+use crate::link::DataPath;
 use concurrent_futures_core::{BuildError, InitResult, OnDrop, Portable, TaskError};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +40,7 @@ pub struct ProcessPoolBuilder {
     max_restarts: Option<(usize, Duration)>,
     initializer_timeout: Option<Duration>,
     start_method: StartMethod,
+    data_path: DataPath,
     prefix: Option<String>,
     capture: bool,
     pub(super) rules: Rules,
@@ -63,6 +65,7 @@ impl ProcessPoolBuilder {
             max_restarts: None,
             initializer_timeout: None,
             start_method: StartMethod::default(),
+            data_path: DataPath::default(),
             prefix: None,
             capture: false,
             rules: Rules::default(),
@@ -153,6 +156,12 @@ impl ProcessPoolBuilder {
     /// How workers are started.
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.start_method = method;
+        self
+    }
+
+    /// What carries tasks and results between the pool and its workers.
+    pub fn data_path(mut self, path: DataPath) -> Self {
+        self.data_path = path;
         self
     }
 
@@ -308,6 +317,7 @@ impl ProcessPoolBuilder {
             ready_within: self.initializer_timeout,
             queue_bound: at_least_one(self.queue_bound, "queue_bound")?,
             start_method: self.start_method,
+            data_path: self.data_path,
             prefix: self.prefix.unwrap_or_else(default_prefix),
             capture: self.capture,
             rules: limits::check(self.rules, self.pinned)?,
@@ -334,6 +344,7 @@ impl fmt::Debug for ProcessPoolBuilder {
             .field("max_tasks_per_child", &self.max_tasks_per_child)
             .field("queue_bound", &self.queue_bound)
             .field("start_method", &self.start_method)
+            .field("data_path", &self.data_path)
             .field("capture", &self.capture)
             .field("rules", &self.rules)
             .field("on_drop", &self.on_drop)

@@ -13,6 +13,7 @@ use super::supervisor;
 use super::watch::Watch;
 use crate::launch::StartMethod;
 use crate::limits::Rules;
+use crate::link::DataPath;
 use crate::sys::bell::Bell;
 use concurrent_futures_core::{BuildError, PoolId, Refusal, Stats, Task, worker};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -34,6 +35,7 @@ pub(super) struct Settings {
     /// How long a worker may take to be ready.
     pub(super) ready_within: Option<Duration>,
     pub(super) start_method: StartMethod,
+    pub(super) data_path: DataPath,
     pub(super) prefix: String,
     /// Whether what tasks print is caught.
     pub(super) capture: bool,

@@ -9,7 +9,7 @@ use concurrent_futures_core::task::Collector;
 use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 use std::sync::Weak;
 
 /// How much a thread that waits takes in at once.
@@ -20,7 +20,7 @@ const BUDGET: usize = 64 * 1024;
 pub(super) struct Intake {
     worker: WorkerId,
     pool: Weak<Inner>,
-    /// The link has no descriptor: a look costs next to nothing, and only the pool's bell tells of what comes.
+    /// A look costs next to nothing, and the worker tells of what comes only when it is asked to.
     quiet: bool,
     /// What comes can be done by any thread: threads that wait look by themselves.
     for_all: bool,
@@ -47,7 +47,7 @@ pub(super) struct Desk {
 impl Intake {
     pub(super) fn new(worker: WorkerId, inbound: Box<dyn Inbound>, pool: Weak<Inner>, captured: bool) -> Self {
         // What a task prints is read by the supervisor before its answer is dealt with.
-        let quiet = inbound.descriptor().is_none();
+        let quiet = inbound.is_quiet();
         let for_all = quiet && !captured;
         let desk = Desk {
             inbound,
@@ -63,7 +63,7 @@ impl Intake {
 
     // ---- the supervisor
 
-    /// Nothing but the pool's bell tells of what comes.
+    /// Its worker tells of what comes only when it is armed.
     pub(super) fn is_quiet(&self) -> bool {
         self.quiet
     }
@@ -172,7 +172,7 @@ impl Desk {
         !self.frames.is_empty() || self.outcome.is_some() || self.wrong.is_some()
     }
 
-    pub(super) fn descriptor(&self) -> Option<impl AsFd> {
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.inbound.descriptor()
     }
 }
@@ -195,7 +195,6 @@ impl fmt::Debug for Intake {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::BorrowedFd;
     use std::sync::Arc;
 
     /// A link on which nothing comes.
@@ -213,8 +212,12 @@ mod tests {
 
         fn disarm(&mut self) {}
 
-        fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-            None
+        fn is_quiet(&self) -> bool {
+            true
+        }
+
+        fn descriptor(&self) -> BorrowedFd<'_> {
+            unreachable!("nobody watches it")
         }
     }
 

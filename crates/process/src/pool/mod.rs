@@ -250,6 +250,7 @@ impl fmt::Debug for ProcessPoolExecutor {
         f.debug_struct("ProcessPoolExecutor")
             .field("max_workers", &self.num_workers())
             .field("start_method", &self.inner.settings.start_method)
+            .field("data_path", &self.inner.settings.data_path)
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }

@@ -175,7 +175,7 @@ impl Supervisor {
         if found > 0 { (Some(Duration::ZERO), true) } else { (timeout, false) }
     }
 
-    /// Workers whose link has no descriptor that would tell of answers, or of room.
+    /// Workers whose link tells of answers only when it is armed.
     fn quiet_links(&self) -> impl Iterator<Item = (WorkerId, &Post)> {
         let quiet = |post: &Post| post.deaf.is_none() && post.intake.is_quiet();
         self.posts.iter().filter(move |(_, post)| quiet(post)).map(|(id, post)| (*id, post))
@@ -230,8 +230,12 @@ impl Supervisor {
     }
 
     fn link_ready(&mut self, id: WorkerId, ready: Ready) {
-        let Some(post) = self.posts.get_mut(&id) else { return };
-        if ready.writable {
+        let Some(post) = self.posts.get(&id) else { return };
+        let quiet = post.intake.is_quiet();
+        if quiet {
+            post.intake.lock().disarm();
+        }
+        if quiet || ready.writable {
             post.outbound.resume();
         }
         if ready.readable || ready.ended {
@@ -394,10 +398,8 @@ impl Post {
     fn stop_listening(&self, poller: &Poller) {
         let mut desk = self.intake.lock();
         desk.close();
-        if let Some(descriptor) = desk.descriptor() {
-            // An error would mean that it is not watched, which is what is wanted.
-            let _ = poller.remove(descriptor);
-        }
+        // An error would mean that it is not watched, which is what is wanted.
+        let _ = poller.remove(desk.descriptor());
     }
 }
 

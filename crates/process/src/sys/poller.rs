@@ -9,7 +9,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// An epoll instance, level-triggered. It can itself be watched by another one.
+/// An epoll instance, level-triggered unless [asked otherwise](Interest::EDGE). It can itself be watched by another one.
 #[derive(Debug)]
 pub(crate) struct Poller {
     fd: OwnedFd,
@@ -21,6 +21,8 @@ pub(crate) struct Interest(EventFlags);
 
 impl Interest {
     pub(crate) const READ: Self = Self(EventFlags::IN);
+    /// Each time that it becomes readable again, or is written to while it is: nobody has to read. Watching it anew counts.
+    pub(crate) const EDGE: Self = Self(EventFlags::IN.union(EventFlags::ET));
     pub(crate) const BOTH: Self = Self(EventFlags::IN.union(EventFlags::OUT));
 }
 

@@ -10,7 +10,7 @@ use crate::attachments::Tray;
 use crate::boot;
 use crate::handles::WorkerLane;
 use crate::launch::Born;
-use crate::link::{SocketEnd, WorkerEnd};
+use crate::link;
 use crate::slots::Page;
 use crate::sys::message::{self, Received};
 use crate::sys::{stdio, title, wait};
@@ -51,12 +51,13 @@ fn is_end(kind: io::ErrorKind) -> bool {
 }
 
 /// `None`: the pool has gone before this worker began, or has been told why it cannot.
-fn begin(control: OwnedFd, born: Born) -> io::Result<Option<Server<SocketEnd>>> {
+fn begin(control: OwnedFd, born: Born) -> io::Result<Option<Server>> {
     let mut buffer = [0; Boot::MAX];
     let Some(Received { len, fds }) = message::receive(&control, &mut buffer)? else { return Ok(None) };
     let boot = Boot::decode(&buffer[..len]).map_err(io::Error::other)?;
-    let Ok([data, page, tray]) = <[OwnedFd; 3]>::try_from(fds) else {
-        return Err(io::Error::other("the pool's first message came without its three descriptors"));
+    let mut fds = fds.into_iter();
+    let (Some(page), Some(tray)) = (fds.next(), fds.next()) else {
+        return Err(io::Error::other("the pool's first message came without its descriptors"));
     };
     boot::set_depth(boot.depth);
     // The name is for people; a worker without one works as well.
@@ -68,7 +69,7 @@ fn begin(control: OwnedFd, born: Born) -> io::Result<Option<Server<SocketEnd>>> 
     let lane = WorkerLane::new(watchdog::start(control)?);
     // After the watchdog, which is to be as quick as ever.
     let fences = Fences::of_worker(&boot.rules, &page);
-    let mut link = SocketEnd::new(data);
+    let mut link = link::open(boot.data, fds.collect())?;
     match fences {
         Ok(fences) => Ok(Some(Server::new(link, page, lane, Tray::of(tray), fences, boot.rules.max_memory))),
         Err(words) => {

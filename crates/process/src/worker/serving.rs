@@ -33,8 +33,8 @@ pub(super) enum Leave {
 }
 
 #[derive(Debug)]
-pub(super) struct Server<L> {
-    link: L,
+pub(super) struct Server {
+    link: Box<dyn WorkerEnd>,
     page: Arc<Page>,
     contexts: HashMap<u64, StoredContext>,
     fences: Fences,
@@ -50,9 +50,9 @@ pub(super) struct Server<L> {
     output: Vec<u8>,
 }
 
-impl<L: WorkerEnd> Server<L> {
+impl Server {
     pub(super) fn new(
-        link: L,
+        link: Box<dyn WorkerEnd>,
         page: Arc<Page>,
         lane: WorkerLane,
         tray: Tray,
@@ -161,7 +161,7 @@ impl<L: WorkerEnd> Server<L> {
         let len = self.output.len() as u64;
         let head = Up::Result { ticket: task.ticket, failed, again: served.again, retire, handles, len };
         #[cfg(feature = "chaos")]
-        crate::chaos::befall(&mut self.link, &self.page, task.ticket, (head, &self.output))?;
+        crate::chaos::befall(&mut *self.link, &self.page, task.ticket, (head, &self.output))?;
         self.link.send(head, &self.output)?;
         if self.output.capacity() > KEEP {
             self.output = Vec::new();
@@ -186,7 +186,7 @@ impl<L: WorkerEnd> Server<L> {
     }
 
     fn receive_handles(&mut self, ticket: Ticket) -> io::Result<Parcel> {
-        let link = &mut self.link;
+        let link = &mut *self.link;
         self.lane.receive(ticket, &mut || ask_for_lane(link))
     }
 
@@ -195,7 +195,7 @@ impl<L: WorkerEnd> Server<L> {
         let Some(parcel) = parcel else { return Ok(false) };
         // Otherwise the parent could wait for these frames, and this worker for room in the lane.
         self.link.flush()?;
-        let link = &mut self.link;
+        let link = &mut *self.link;
         self.lane.send(ticket, parcel, &mut || ask_for_lane(link))?;
         Ok(true)
     }
@@ -225,7 +225,7 @@ impl<L: WorkerEnd> Server<L> {
 }
 
 /// The pool answers over the control socket.
-fn ask_for_lane(link: &mut impl WorkerEnd) -> io::Result<()> {
+fn ask_for_lane(link: &mut dyn WorkerEnd) -> io::Result<()> {
     link.send(Up::Lane, &[])?;
     link.flush()
 }

@@ -18,7 +18,7 @@ use crate::wire::{Boot, Down, Step};
 use concurrent_futures_core::{KilledBy, Refusal};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -104,12 +104,16 @@ impl Supervisor {
         let (control, theirs) = socket::packet_pair()?;
         let page = Arc::new(Page::create()?);
         let wiring = Wiring { poller: self.poller.clone(), token: Token::Link(id).encode() };
-        let Pair { outbound, inbound, worker: data } = link::pair(wiring)?;
-        let boot = Boot { depth: boot::depth() + 1, name: name.clone(), rules: self.pool.settings.rules.clone() };
+        let path = self.pool.settings.data_path;
+        let Pair { outbound, inbound, worker: data } = link::pair(path, wiring)?;
+        let boot =
+            Boot { depth: boot::depth() + 1, name: name.clone(), data: path, rules: self.pool.settings.rules.clone() };
         // What is sent later must not wait for a worker that does not read.
         socket::set_nonblocking(&control, true)?;
         let (tray, their_tray) = Tray::pair()?;
-        message::send(&control, &boot.encode(), &[data.as_fd(), page.fd(), their_tray.as_fd()])?;
+        let fds: Vec<BorrowedFd<'_>> =
+            [page.fd(), their_tray.as_fd()].into_iter().chain(data.iter().map(AsFd::as_fd)).collect();
+        message::send(&control, &boot.encode(), &fds)?;
         let capture = self.pool.settings.capture;
         let printed = capture.then(|| Printed::watched(&self.poller, Token::Output(id).encode())).transpose()?;
         let (printed, output) = printed.unzip();

@@ -1,0 +1,328 @@
+//! The data path over two rings in memory that parent and worker share.
+
+use super::inbox::{Inbox, Source, garbled};
+use super::outbox::Outbox;
+use super::{Bytes, Frame, Inbound, Inflow, Outbound, Pair, SMALL, Wiring, WorkerEnd};
+use crate::sys::poller::Interest;
+use crate::wire::{DOWN, Down, Head, UP, Up};
+use concurrent_futures_ipc::ring::{self, Consumer, Nonsense, Place, Producer, Ringer, Wake};
+use concurrent_futures_ipc::{Doorbell, SharedMemory};
+use parking_lot::Mutex;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How much one ring holds. Of larger bodies this much at a time is on its way.
+const CAPACITY: usize = 128 * 1024;
+/// The first ring goes to the worker, the second one comes from it.
+const DOWN_AT: usize = 0;
+const UP_AT: usize = ring::size(CAPACITY);
+pub(super) const SIZE: usize = 2 * ring::size(CAPACITY);
+/// So much is moved before others may have the queue's lock, and the other side gets to see it.
+const PIECE: usize = 32 * 1024;
+
+/// Makes a data path, whose bell the poller hears from now on.
+pub(super) fn pair(wiring: Wiring) -> io::Result<Pair> {
+    let memory = Arc::new(SharedMemory::create(SIZE)?);
+    let bell = Doorbell::new()?;
+    let worker = vec![memory.fd().try_clone_to_owned()?, bell.as_fd().try_clone_to_owned()?];
+    wiring.poller.add(&bell, wiring.token, Interest::EDGE)?;
+    // SAFETY: the memory is new. Of this place there is the one producer below; its consumer is made by the worker.
+    let down = unsafe { Place::new(memory.clone(), DOWN_AT, CAPACITY, None) };
+    // SAFETY: as above, with a consumer here and a producer there.
+    let up = unsafe { Place::new(memory, UP_AT, CAPACITY, None) };
+    let producer = Producer::new(down);
+    let ringer = producer.ringer();
+    let queue = Queue { producer, outbox: Outbox::default(), state: Flow::Open };
+    let sending =
+        Arc::new(Sending { queue: Mutex::new(queue), ringer, bell, wiring, is_garbled: AtomicBool::new(false) });
+    let inbound = Box::new(Receiving { consumer: Consumer::new(up), inbox: Inbox::new(), sending: sending.clone() });
+    Ok(Pair { outbound: sending, inbound, worker })
+}
+
+/// The worker's end of it.
+pub(super) fn open([memory, bell]: [OwnedFd; 2]) -> io::Result<RingEnd> {
+    let memory = Arc::new(SharedMemory::open(memory, SIZE)?);
+    let bell = Arc::new(Doorbell::from(bell));
+    // SAFETY: a worker opens its data path once; its producer and its consumer are the other ones of each place.
+    let down = unsafe { Place::new(memory.clone(), DOWN_AT, CAPACITY, Some(bell.clone())) };
+    // SAFETY: as above.
+    let up = unsafe { Place::new(memory, UP_AT, CAPACITY, Some(bell)) };
+    let producer = Producer::new(up);
+    let ringer = producer.ringer();
+    Ok(RingEnd { consumer: Consumer::new(down), inbox: Inbox::new(), producer, ringer, held: 0 })
+}
+
+#[derive(Debug)]
+struct Sending {
+    queue: Mutex<Queue>,
+    ringer: Ringer,
+    bell: Doorbell,
+    wiring: Wiring,
+    /// The queue says what; here for those who receive.
+    is_garbled: AtomicBool,
+}
+
+/// What has been posted: in the ring as far as there is room, the rest behind it.
+#[derive(Debug)]
+struct Queue {
+    producer: Producer,
+    outbox: Outbox,
+    state: Flow,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Open,
+    /// The ring was full; the worker is to ring when it has room.
+    Blocked,
+    /// The worker is gone.
+    Closed,
+    /// It has written what it must not.
+    Garbled(Nonsense),
+}
+
+/// Why moving bytes into the ring has stopped with some left.
+enum Stop {
+    Full,
+    /// Others may have the lock.
+    Enough,
+    Nonsense(Nonsense),
+}
+
+impl From<Nonsense> for Stop {
+    fn from(nonsense: Nonsense) -> Self {
+        Stop::Nonsense(nonsense)
+    }
+}
+
+/// What is left to be done when the lock is released.
+#[derive(Default)]
+struct After {
+    /// The worker is to hear of what it can read now.
+    ring: bool,
+    /// There is more to be moved at once.
+    more: bool,
+    /// The supervisor is to look at this link.
+    report: bool,
+}
+
+impl Outbound for Sending {
+    fn post(&self, head: Down, body: Option<&Bytes>) {
+        let mut queue = self.queue.lock();
+        if matches!(queue.state, Flow::Open | Flow::Blocked) {
+            queue.post(&head.encode(), body);
+        }
+    }
+
+    fn flush(&self) {
+        loop {
+            let After { ring, more, report } = self.queue.lock().advance();
+            if ring && let Err(error) = self.ringer.ring() {
+                // The word to wake is in memory that is mapped.
+                unreachable!("a futex is woken: {error}");
+            }
+            if report {
+                self.is_garbled.store(true, Ordering::Release);
+                // Watched anew, it rings. An error means that the supervisor has stopped watching this worker: it is gone.
+                let _ = self.wiring.poller.modify(&self.bell, self.wiring.token, Interest::EDGE);
+            }
+            if !more {
+                return;
+            }
+        }
+    }
+
+    fn resume(&self) {
+        self.flush();
+    }
+
+    fn close(&self) {
+        let dropped = self.queue.lock().end(Flow::Closed);
+        drop(dropped);
+    }
+}
+
+impl Queue {
+    /// Small frames go straight into the ring, to be published by the next flush.
+    fn post(&mut self, head: &[u8], body: Option<&Bytes>) {
+        let small = body.map_or(0, |body| body.len());
+        if small <= SMALL && self.outbox.is_empty() && self.producer.has_room(head.len() + small) == Ok(true) {
+            let whole =
+                [head, body.map_or(&[][..], |body| body)].iter().all(|bytes| self.producer.write(bytes).is_ok());
+            debug_assert!(whole, "there is room");
+        } else {
+            // What is wrong, if anything, is found by the flush.
+            self.outbox.push(head, body);
+        }
+    }
+
+    /// Moves on what can be moved without waiting.
+    fn advance(&mut self) -> After {
+        if !matches!(self.state, Flow::Open | Flow::Blocked) {
+            return After::default();
+        }
+        let moved = self.fill();
+        let ring = self.producer.publish();
+        let more = match moved {
+            Ok(()) => {
+                if std::mem::replace(&mut self.state, Flow::Open) == Flow::Blocked {
+                    self.producer.want_none();
+                }
+                Ok(false)
+            }
+            Err(Stop::Enough) => Ok(true),
+            Err(Stop::Full) => {
+                self.state = Flow::Blocked;
+                self.producer.want_room(Wake::ByDoorbell)
+            }
+            Err(Stop::Nonsense(nonsense)) => Err(nonsense),
+        };
+        match more {
+            Ok(more) => After { ring, more, report: false },
+            Err(nonsense) => {
+                // It may be as large as a user's argument, but it is a worker's crime, and rare.
+                drop(self.end(Flow::Garbled(nonsense)));
+                After { ring, more: false, report: true }
+            }
+        }
+    }
+
+    fn fill(&mut self) -> Result<(), Stop> {
+        let Queue { producer, outbox, .. } = self;
+        let mut moved = 0;
+        outbox.drain(|slices: &[IoSlice<'_>]| {
+            if moved >= PIECE {
+                return Err(Stop::Enough);
+            }
+            let before = moved;
+            for slice in slices {
+                let part = &slice[..slice.len().min(PIECE)];
+                let wrote = producer.write(part)?;
+                moved += wrote;
+                if wrote < slice.len() {
+                    break;
+                }
+            }
+            if moved == before { Err(Stop::Full) } else { Ok(moved - before) }
+        })
+    }
+
+    /// Nothing is sent any more. What is left, to be dropped when the lock is released.
+    fn end(&mut self, state: Flow) -> Outbox {
+        if !matches!(self.state, Flow::Garbled(_)) {
+            self.state = state;
+        }
+        std::mem::take(&mut self.outbox)
+    }
+}
+
+#[derive(Debug)]
+struct Receiving {
+    consumer: Consumer,
+    inbox: Inbox<Up, UP>,
+    sending: Arc<Sending>,
+}
+
+impl Inbound for Receiving {
+    fn receive(&mut self, budget: usize, frames: &mut Vec<Frame<Up>>) -> io::Result<Inflow> {
+        if self.sending.is_garbled.load(Ordering::Acquire)
+            && let Flow::Garbled(nonsense) = self.sending.queue.lock().state
+        {
+            return Err(nonsense.into());
+        }
+        let mut received = 0;
+        loop {
+            while let Some(frame) = self.inbox.next().map_err(garbled)? {
+                frames.push(frame);
+            }
+            if received >= budget || !self.consumer.has_bytes()? {
+                return Ok(Inflow::Dry);
+            }
+            received += self.inbox.fill(&mut Ring(&mut self.consumer))?.bytes();
+        }
+    }
+
+    fn arm(&mut self) -> bool {
+        // What is wrong is found by the next look.
+        self.consumer.arm(Wake::ByDoorbell).unwrap_or(true)
+    }
+
+    fn disarm(&mut self) {
+        self.consumer.disarm();
+    }
+
+    fn is_quiet(&self) -> bool {
+        true
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.sending.bell.as_fd()
+    }
+}
+
+/// The worker's end, which blocks.
+#[derive(Debug)]
+pub(super) struct RingEnd {
+    consumer: Consumer,
+    inbox: Inbox<Down, DOWN>,
+    producer: Producer,
+    ringer: Ringer,
+    /// So much has been written and not been published.
+    held: usize,
+}
+
+impl RingEnd {
+    fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = self.producer.write(&bytes[..bytes.len().min(PIECE)])?;
+            bytes = &bytes[written..];
+            self.held += written;
+            if written == 0 {
+                self.held = 0;
+                self.producer.wait_for_room()?;
+            } else if self.held >= PIECE {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl WorkerEnd for RingEnd {
+    fn receive(&mut self) -> io::Result<Option<Frame<Down>>> {
+        loop {
+            if let Some(frame) = self.inbox.next().map_err(garbled)? {
+                return Ok(Some(frame));
+            }
+            self.flush()?;
+            self.consumer.wait()?;
+            self.inbox.fill(&mut Ring(&mut self.consumer))?;
+        }
+    }
+
+    fn send(&mut self, head: Up, body: &[u8]) -> io::Result<()> {
+        self.write(&head.encode())?;
+        self.write(body)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.held = 0;
+        if self.producer.publish() { self.ringer.ring() } else { Ok(()) }
+    }
+
+    #[cfg(any(test, feature = "chaos"))]
+    fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write(bytes)?;
+        self.flush()
+    }
+}
+
+struct Ring<'a>(&'a mut Consumer);
+
+impl Source for Ring<'_> {
+    fn read(&mut self, buffer: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
+        self.0.read(buffer, limit)
+    }
+}
