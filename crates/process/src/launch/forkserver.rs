@@ -12,6 +12,7 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use super::protocol::{self, Report, Request};
 use super::{Born, Ends, Exit, WorkerId, preload};
 use crate::boot;
+use crate::sys::title::Arguments;
 use crate::sys::wait::{self, Child};
 use crate::sys::{blob, children, pidfd, procfs, signals, socket, stdio, title};
 use crate::worker;
@@ -42,6 +43,8 @@ const ROOM_FOR_NAMES: usize = 128;
 /// A worker just after the fork, when everything of the fork server is closed.
 struct Newborn {
     name: String,
+    /// Where the name goes.
+    arguments: Arguments,
     ends: Ends,
     /// One byte comes when the pool is sure to learn of this worker; the end when it never will.
     go: PipeReader,
@@ -49,8 +52,8 @@ struct Newborn {
 
 impl Newborn {
     fn live(self) -> ! {
-        let Self { name, ends: Ends { control, output }, go } = self;
-        match prepare(&name, output, go) {
+        let Self { name, arguments, ends: Ends { control, output }, go } = self;
+        match prepare(&name, arguments, output, go) {
             Ok(true) => worker::main(control, Born::Forked),
             Ok(false) => stdio::exit_now(0),
             Err(error) => {
@@ -62,7 +65,7 @@ impl Newborn {
 }
 
 /// Makes a forked process ready to be a worker. `false`: nobody wants it.
-fn prepare(name: &str, output: Option<[OwnedFd; 2]>, mut go: PipeReader) -> io::Result<bool> {
+fn prepare(name: &str, arguments: Arguments, output: Option<[OwnedFd; 2]>, mut go: PipeReader) -> io::Result<bool> {
     // As `spawn` does it, and before any signal can come through.
     wait::lead_group()?;
     signals::unblock_all()?;
@@ -74,8 +77,9 @@ fn prepare(name: &str, output: Option<[OwnedFd; 2]>, mut go: PipeReader) -> io::
         stdio::redirect(stdout, stderr)?;
     }
     title::set_thread_name(name)?;
-    // SAFETY: the fork server has one thread, so its child has one too, and keeps no argument strings.
-    unsafe { title::overwrite_arguments(name) }?;
+    // SAFETY: a fork of the fork server, which has found them. That has one thread, so its child has one too, and keeps no
+    // argument strings.
+    unsafe { arguments.overwrite(name) };
     // As in `boot`: only to wake a stopped worker. It comes when the fork server ends.
     set_parent_process_death_signal(Some(Signal::CONT))?;
     Ok(true)
@@ -84,9 +88,10 @@ fn prepare(name: &str, output: Option<[OwnedFd; 2]>, mut go: PipeReader) -> io::
 /// `Some` in a worker, `None` at the end of the pool.
 fn serve(control: OwnedFd) -> io::Result<Option<Newborn>> {
     title::set_thread_name(NAME)?;
-    // SAFETY: constructors may have started threads, but nothing looks at the arguments before `main`, which
-    // does not come; Rust's own copy is made on request.
-    unsafe { title::overwrite_arguments(NAME) }?;
+    let arguments = Arguments::find()?;
+    // SAFETY: this process has found them. Constructors may have started threads, but nothing looks at the arguments before
+    // `main`, which does not come; Rust's own copy is made on request.
+    unsafe { arguments.overwrite(NAME) };
     let Some(Request::Begin { depth, preload }) = Request::receive(&control)? else { return Ok(None) };
     // The preload's own pools, if it has any, are below the pool that started this.
     boot::set_depth(depth);
@@ -98,7 +103,7 @@ fn serve(control: OwnedFd) -> io::Result<Option<Newborn>> {
             return Ok(None);
         }
     }
-    let mut server = Server::new(control)?;
+    let mut server = Server::new(control, arguments)?;
     Report::Ready.send(&server.control)?;
     loop {
         if let Break(end) = server.turn()? {
@@ -121,6 +126,8 @@ fn call_preload(control: &OwnedFd, trampoline: u64, function: u64, input: &[u8])
 
 struct Server {
     control: OwnedFd,
+    /// Workers write their names there.
+    arguments: Arguments,
     /// Readable when a child has ended.
     deaths: OwnedFd,
     workers: HashMap<i32, WorkerId>,
@@ -129,14 +136,14 @@ struct Server {
 }
 
 impl Server {
-    fn new(control: OwnedFd) -> io::Result<Self> {
+    fn new(control: OwnedFd, arguments: Arguments) -> io::Result<Self> {
         // The preload may have left anything here.
         signals::set_default(libc::SIGCHLD)?;
         signals::block(libc::SIGCHLD)?;
         // Ctrl-C does not come here, but somebody may send the signal to everything that bears the program's name.
         signals::block(libc::SIGINT)?;
         let deaths = signals::descriptor(libc::SIGCHLD)?;
-        Ok(Self { control, deaths, workers: HashMap::new(), refuses: false })
+        Ok(Self { control, arguments, deaths, workers: HashMap::new(), refuses: false })
     }
 
     /// Waits for something to do and does it. Breaks at the end of the pool, and in a worker.
@@ -204,7 +211,7 @@ impl Server {
         stdio::flush();
         // SAFETY: there is one thread, so the child has everything that this process has, in a consistent state.
         let pid = match unsafe { libc::fork() } {
-            0 => return Ok(Break(Some(Newborn { name, ends, go }))),
+            0 => return Ok(Break(Some(Newborn { name, arguments: self.arguments, ends, go }))),
             -1 => {
                 let error = io::Error::last_os_error();
                 Report::Failed { worker, error }.send(&self.control)?;

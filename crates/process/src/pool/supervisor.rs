@@ -54,7 +54,8 @@ struct Supervisor {
     /// Dead workers of which it is not yet known how they ended.
     wakes: HashMap<WorkerId, Wake>,
     starts: Starts,
-    oom: OomCounters,
+    /// Counted from when the first worker is there: it is not to wait for that.
+    oom: Option<OomCounters>,
     /// Ends with the supervisor.
     #[cfg(feature = "chaos")]
     _storm: Option<crate::chaos::Storm>,
@@ -124,7 +125,7 @@ impl Supervisor {
             posts: HashMap::new(),
             wakes: HashMap::new(),
             starts,
-            oom: OomCounters::now(),
+            oom: None,
             answers: 0,
             news: News::default(),
         })

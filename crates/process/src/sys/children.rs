@@ -8,7 +8,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, set_child_subreaper, waitid,
 };
 
-use super::procfs;
+use super::{procfs, wait};
 
 /// From now on whoever loses its parent below this process becomes a child of this process.
 pub(crate) fn adopt_orphans() -> io::Result<()> {
@@ -22,16 +22,18 @@ pub(crate) fn adopt_orphans() -> io::Result<()> {
 /// child in the next round. Killed are only children, and nobody can start new ones but they and this process.
 pub(crate) fn kill_all() -> io::Result<()> {
     adopt_orphans()?;
-    loop {
+    // Most have none when they end, and to look through all processes takes the longer the more the machine has.
+    while wait::has_children()? {
         let killed: Vec<OwnedFd> = procfs::children_of_self()?.into_iter().filter_map(kill_child).collect();
         if killed.is_empty() {
-            return Ok(());
+            break;
         }
         for child in killed {
             // An error means that another thread of this process has reaped it, or that SIGCHLD is ignored.
             let _ = retry_on_intr(|| waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED));
         }
     }
+    Ok(())
 }
 
 /// Kills `pid` if it is a child of this process; gives its descriptor if it was.
@@ -76,6 +78,7 @@ mod tests {
         child.stdout.take().unwrap().read_exact(&mut [0; 8]).unwrap();
         kill_all().unwrap();
         assert_eq!(procfs::children_of_self().unwrap(), []);
+        assert!(!wait::has_children().unwrap());
         // Reaped already.
         assert!(child.wait().is_err());
     }

@@ -13,24 +13,35 @@ pub(crate) fn set_thread_name(name: &str) -> io::Result<()> {
     Ok(rustix::thread::set_name(&name)?)
 }
 
-/// Writes `title` over the arguments that this process was started with, cut to the room they have, so
-/// that `ps` shows it as the command line.
-///
-/// # Safety
-///
-/// No other thread runs, and nobody holds a reference to the argument strings.
-pub(crate) unsafe fn overwrite_arguments(title: &str) -> io::Result<()> {
-    let (start, end) = procfs::argument_area()?;
-    let room = end - start;
-    let Some(longest) = room.checked_sub(1) else { return Ok(()) };
-    let text = &title.as_bytes()[..title.len().min(longest)];
-    let area = ptr::with_exposed_provenance_mut::<u8>(start);
-    // SAFETY: the kernel reports the area where it put the arguments, on this process's stack; it stays mapped
-    // and writable for ever, and by the contract nobody else looks at it now.
-    unsafe { ptr::write_bytes(area, 0, room) };
-    // SAFETY: the text is at most as long as the area, and lies elsewhere: it is borrowed from a Rust string.
-    unsafe { ptr::copy_nonoverlapping(text.as_ptr(), area, text.len()) };
-    Ok(())
+/// Where the arguments lie that this process was started with. A fork has them at the same place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arguments {
+    start: usize,
+    room: usize,
+}
+
+impl Arguments {
+    pub(crate) fn find() -> io::Result<Self> {
+        let (start, end) = procfs::argument_area()?;
+        Ok(Self { start, room: end - start })
+    }
+
+    /// Writes `title` over the arguments, cut to the room they have, so that `ps` shows it as the command line.
+    ///
+    /// # Safety
+    ///
+    /// This is the process that has found them, or a fork of it; no other thread runs, and nobody holds a reference to the
+    /// argument strings.
+    pub(crate) unsafe fn overwrite(self, title: &str) {
+        let Some(longest) = self.room.checked_sub(1) else { return };
+        let text = &title.as_bytes()[..title.len().min(longest)];
+        let area = ptr::with_exposed_provenance_mut::<u8>(self.start);
+        // SAFETY: the kernel has reported the area where it put the arguments, on this process's stack; it stays mapped
+        // and writable for ever, and by the contract nobody else looks at it now.
+        unsafe { ptr::write_bytes(area, 0, self.room) };
+        // SAFETY: the text is at most as long as the area, and lies elsewhere: it is borrowed from a Rust string.
+        unsafe { ptr::copy_nonoverlapping(text.as_ptr(), area, text.len()) };
+    }
 }
 
 #[cfg(test)]

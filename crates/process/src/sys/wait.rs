@@ -34,6 +34,16 @@ pub(crate) fn look(child: Child<'_>) -> io::Result<Option<i32>> {
     Ok(wait(child, libc::WNOWAIT)?.map(|(pid, _)| pid))
 }
 
+/// Whether there are children of any kind, running or ended.
+pub(crate) fn has_children() -> io::Result<bool> {
+    // With `__WALL` also such as were cloned to end without SIGCHLD.
+    match wait(Child::Any, libc::WNOWAIT | libc::__WALL) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reaps a child if it has ended, and tells how it was. Errors as of [`look`].
 pub(crate) fn reap(child: Child<'_>) -> io::Result<Option<Exit>> {
     Ok(wait(child, 0)?.map(|(_, exit)| exit))

@@ -12,6 +12,7 @@ use crate::pool::setup::SetupCall;
 use crate::pool::state::After;
 use crate::pool::stops::Seat;
 use crate::slots::Page;
+use crate::sys::oom::OomCounters;
 use crate::sys::poller::Interest;
 use crate::sys::{message, pidfd, socket};
 use crate::wire::{Boot, Down, Step};
@@ -184,6 +185,7 @@ impl Supervisor {
         }
         post.outbound.post(Down::Begin, None);
         post.outbound.flush();
+        self.oom.get_or_insert_with(OomCounters::now);
     }
 
     /// The process could not be made.

@@ -4,7 +4,7 @@ use super::Supervisor;
 use super::deaths::Wake;
 use super::printed::last_lines;
 use crate::launch::{Exit, ExitReport};
-use crate::sys::oom::Evidence;
+use crate::sys::oom::{Evidence, OomCounters};
 use concurrent_futures_core::{Death, Ending, KilledBy, OomEvidence, Task};
 
 impl Supervisor {
@@ -25,7 +25,7 @@ impl Supervisor {
         let killed = matches!(ending, Ending::Signal { number: libc::SIGKILL, .. });
         if killed
             && wake.killed_by == KilledBy::Nobody
-            && let Some(evidence) = self.oom.look()
+            && let Some(evidence) = self.oom.as_mut().and_then(OomCounters::look)
         {
             death = death.with_oom(match evidence {
                 Evidence::Cgroup => OomEvidence::Cgroup,
