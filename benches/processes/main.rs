@@ -6,6 +6,8 @@
 //!
 //! Python's rows are left out where there is no `python3`.
 
+mod hundred;
+mod memory;
 mod payload;
 mod pools;
 mod python;
@@ -18,6 +20,7 @@ use python::Python;
 fn main() {
     // A worker of procspawn goes no further. Ours do not come here: they are recognised before `main`.
     procspawn::init();
+    hundred::be_a_program_if_asked();
     let Some(options) = Options::from_args() else { return };
     let bench = Bench::new("Processes", options);
     let python = Python::start();
@@ -35,6 +38,8 @@ fn main() {
     start::cold(&bench, python);
     start::replacement(&bench, python);
     start::large_parent(&bench, python);
+    memory::of_an_idle_worker(&bench, python);
+    hundred::tasks(&bench, python);
 }
 
 /// The task that does nothing.

@@ -1,7 +1,7 @@
 //! The contenders that run in this program, made alike: submit a call, take its result.
 
 use concurrent_futures::prelude::*;
-use concurrent_futures::{Future, Portable, StartMethod};
+use concurrent_futures::{Future, Portable, Shutdown, StartMethod};
 use std::fmt::Debug;
 
 /// A pool of processes with result handles.
@@ -11,6 +11,9 @@ pub trait Pool {
 
     fn submit<A: Portable, R: Portable>(&self, f: fn(A) -> R, args: A) -> Self::Handle<R>;
     fn take<R: Portable>(&self, handle: Self::Handle<R>) -> Result<R, Self::Error>;
+
+    /// Waits until its processes have ended.
+    fn end(self);
 
     fn call<A: Portable, R: Portable>(&self, f: fn(A) -> R, args: A) -> R {
         self.take(self.submit(f, args)).expect("the task returns")
@@ -38,6 +41,10 @@ impl Pool for ProcessPoolExecutor {
     fn take<R: Portable>(&self, handle: Future<R>) -> Result<R, TaskError> {
         handle.result()
     }
+
+    fn end(self) {
+        self.shutdown(Shutdown::WAIT);
+    }
 }
 
 pub fn procspawn(workers: usize) -> procspawn::Pool {
@@ -55,5 +62,9 @@ impl Pool for procspawn::Pool {
 
     fn take<R: Portable>(&self, handle: Self::Handle<R>) -> Result<R, Self::Error> {
         handle.join()
+    }
+
+    fn end(self) {
+        self.shutdown();
     }
 }

@@ -25,6 +25,10 @@ def touch(data):
     return sum(data[::PAGE])
 
 
+def whoami(x):
+    return os.getpid()
+
+
 def die(x):
     os.kill(os.getpid(), 9)
 
@@ -158,6 +162,45 @@ def replace(kind):
     return elapsed
 
 
+def private(pid):
+    """What a process has for itself, in bytes."""
+    with open(f"/proc/{pid}/smaps_rollup") as file:
+        return float(sum(int(line.split()[1]) for line in file if line.startswith(("Private_Clean", "Private_Dirty"))) * 1024)
+
+
+def memory(kind):
+    """Not seconds: the private memory of a worker that has done one task."""
+    p = KINDS[kind](1)
+    pid = p.take(p.submit(whoami, 7))
+    time.sleep(0.01)
+    used = private(pid)
+    p.close()
+    return used
+
+
+def hundred(what, method, tasks):
+    """So many tasks on a new pool of four, or each in a process of its own, of which four run at a time."""
+    tasks = int(tasks)
+    start = time.perf_counter()
+    if what == "fresh":
+        context = multiprocessing.get_context(method)
+        running = deque()
+        for x in range(tasks):
+            if len(running) == 4:
+                running.popleft().join()
+            process = context.Process(target=nothing, args=(x,))
+            process.start()
+            running.append(process)
+        while running:
+            running.popleft().join()
+    else:
+        p = KINDS[what](4, method)
+        for handle in [p.submit(nothing, x) for x in range(tasks)]:
+            p.take(handle)
+        p.close()
+    return time.perf_counter() - start
+
+
 def close():
     while pools:
         pools.popitem()[1].close()
@@ -177,6 +220,8 @@ REQUESTS = {
     "echo": echo,
     "cold": cold,
     "replace": replace,
+    "memory": memory,
+    "hundred": hundred,
     "close": close,
     "version": version,
 }

@@ -1,5 +1,6 @@
 //! The command line of a bench.
 
+use std::path::{Path, PathBuf};
 use std::process::exit;
 
 const HELP: &str = "\
@@ -9,6 +10,7 @@ TABLE           measure only the tables whose name contains this text
 --row TEXT      measure only the rows whose name contains this text (for a profiler)
 --quick         little work and few rounds: to see that everything runs, not to quote a figure
 --rounds N      rounds of each column
+--svg DIR       write plots to this folder, where the bench has some
 ";
 
 /// What was asked for on the command line.
@@ -18,6 +20,7 @@ pub struct Options {
     rounds: Option<usize>,
     tables: Vec<String>,
     rows: Vec<String>,
+    svg: Option<PathBuf>,
 }
 
 impl Options {
@@ -54,6 +57,11 @@ impl Options {
         self.rounds.unwrap_or(self.pick(3, 9))
     }
 
+    /// The folder for plots, if there are to be some.
+    pub fn svg(&self) -> Option<&Path> {
+        self.svg.as_deref()
+    }
+
     pub(crate) fn wants_table(&self, name: &str) -> bool {
         self.tables.is_empty() || self.tables.iter().any(|text| name.contains(text.as_str()))
     }
@@ -88,6 +96,10 @@ fn parse(args: Vec<String>) -> Result<Option<Options>, Stop> {
             "--rounds" => match args.next().and_then(|n| n.parse().ok()) {
                 Some(n) if n > 0 => options.rounds = Some(n),
                 _ => return nonsense("--rounds wants a number above zero"),
+            },
+            "--svg" => match args.next() {
+                Some(folder) => options.svg = Some(folder.into()),
+                None => return nonsense("--svg wants a folder"),
             },
             "--row" => match args.next() {
                 Some(text) => options.rows.push(text),
@@ -127,7 +139,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for line in ["--bench --rounds 0", "--rounds --bench", "--bench --row", "--fast --bench"] {
+        for line in ["--bench --rounds 0", "--rounds --bench", "--bench --row", "--bench --svg", "--fast --bench"] {
             assert!(matches!(parsed(line), Err(Stop::Nonsense(_))), "{line}");
         }
         assert_eq!(parsed("--help").unwrap_err(), Stop::Help);

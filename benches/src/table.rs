@@ -23,6 +23,10 @@ impl Unit {
     pub const MICROSECONDS: Unit = Unit { name: "µs", scale: 1e-6, more_is_faster: false };
     /// Samples are seconds.
     pub const MILLISECONDS: Unit = Unit { name: "ms", scale: 1e-3, more_is_faster: false };
+    /// Samples are bytes.
+    pub const KIBIBYTES: Unit = Unit { name: "KiB", scale: 1024.0, more_is_faster: false };
+    /// Samples are parts of one.
+    pub const PERCENT: Unit = Unit { name: "%", scale: 1e-2, more_is_faster: true };
 }
 
 /// A run of a bench program.
@@ -45,6 +49,16 @@ impl Bench {
     /// What was asked for.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// Whether something that is no table is asked for.
+    pub fn wants(&self, name: &str) -> bool {
+        self.options.wants_table(name)
+    }
+
+    /// The machine, in one line.
+    pub fn machine(&self) -> String {
+        host::describe()
     }
 
     /// A new table; `None` when the command line leaves it out. `name` is what the command line calls it.
@@ -109,6 +123,13 @@ impl Table<'_> {
             }
         }
         self.add(column.name, rows.into_iter().map(|(name, _)| name).zip(samples));
+    }
+
+    /// The median of a cell that was measured.
+    pub fn median(&self, row: &str, column: &str) -> Option<f64> {
+        let row = self.rows.iter().find(|known| known.name == row)?;
+        let column = self.columns.iter().position(|known| known == column)?;
+        row.cells[column].as_ref().map(Samples::median)
     }
 
     /// Prints the table.
@@ -262,6 +283,7 @@ mod tests {
             table.to_markdown().lines().filter(|l| l.starts_with('|')).map(str::to_owned).collect();
         assert_eq!(lines.len(), 5);
         assert!(lines.iter().all(|line| line.matches('|').count() == 4), "{lines:#?}");
+        assert_eq!((table.median("ours", "2"), table.median("one", "2")), (Some(1e-6), None));
     }
 
     #[test]
