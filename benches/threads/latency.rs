@@ -1,6 +1,6 @@
 //! The time from submitting one task to holding its result, nothing else going on.
 
-use crate::pools::contenders;
+use crate::pools::{Carrier, Threads, carriers};
 use crate::throughput::plural;
 use concurrent_futures_benches::{Bench, Column, Unit, median_of_each};
 use std::time::Duration;
@@ -22,11 +22,12 @@ fn measure(bench: &Bench, name: &str, title: &str, count: usize, pause: Option<D
     let Some(mut table) = bench.table(name, title, Unit::MICROSECONDS) else { return };
     table.note(format!("`u64 -> u64`, an empty task; a round is the median of {count} tasks."));
     for workers in [1, 2] {
-        let contenders = contenders(workers);
+        let carriers = carriers(workers);
         let mut column = Column::new(plural(workers));
-        for (name, contender) in &contenders {
-            column.row(*name, move || median_of_each(count, pause, || contender.one()));
+        for (name, carrier) in &carriers {
+            column.row(*name, move || median_of_each(count, pause, || carrier.one()));
         }
+        column.row("std::thread per task", move || median_of_each(count / 10, pause, || Threads.one()));
         table.measure(column);
     }
     table.print();

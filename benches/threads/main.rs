@@ -5,6 +5,7 @@
 //! ```
 
 mod latency;
+mod limit;
 mod map;
 mod pools;
 mod throughput;

@@ -1,5 +1,6 @@
 //! The contenders, made alike: hand over a closure, take its result.
 
+use crate::limit::{Cells, Limit};
 use concurrent_futures::Future;
 use concurrent_futures::prelude::*;
 use futures::executor::block_on;
@@ -24,17 +25,21 @@ pub trait Pool: Sync {
     }
 }
 
-/// The workloads, on a pool of any type.
-pub trait Contender: Sync {
+/// Carries empty tasks.
+pub trait Carrier: Sync {
     /// Submits windows of empty tasks and takes the results of each before the next.
     fn windows(&self, tasks: usize, window: usize);
     /// Submits one empty task and takes its result.
     fn one(&self);
+}
+
+/// The workloads, on a pool of any type.
+pub trait Contender: Carrier {
     /// Maps items in chunks of equal size, one task each.
     fn map(&self, f: fn(u64) -> u64, items: &[u64], chunk: usize) -> Vec<u64>;
 }
 
-impl<P: Pool> Contender for P {
+impl<P: Pool> Carrier for P {
     fn windows(&self, tasks: usize, window: usize) {
         let mut handles = Vec::with_capacity(window);
         for _ in 0..tasks / window {
@@ -48,7 +53,9 @@ impl<P: Pool> Contender for P {
     fn one(&self) {
         assert_eq!(self.take(self.call(crate::nothing, 7)), 7);
     }
+}
 
+impl<P: Pool> Contender for P {
     fn map(&self, f: fn(u64) -> u64, items: &[u64], chunk: usize) -> Vec<u64> {
         let chunks = items.chunks(chunk).map(<[u64]>::to_vec);
         let mut handles: Vec<_> =
@@ -57,6 +64,17 @@ impl<P: Pool> Contender for P {
         self.take_all(&mut handles, |chunk| results.extend(chunk));
         results
     }
+}
+
+/// The contenders, and what there is to be reached.
+pub fn carriers(workers: usize) -> Vec<(&'static str, Box<dyn Carrier>)> {
+    let mut carriers: Vec<(_, Box<dyn Carrier>)> = Vec::new();
+    for (name, contender) in contenders(workers) {
+        carriers.push((name, contender));
+    }
+    carriers.push(("limit: slab of cells, mutexed queue", Box::new(Limit::new(Cells::Slab, workers))));
+    carriers.push(("limit: one malloc per task, mutexed queue", Box::new(Limit::new(Cells::Malloc, workers))));
+    carriers
 }
 
 /// All contenders, each with this many workers. The first is ours.
@@ -69,6 +87,7 @@ pub fn contenders(workers: usize) -> Vec<(&'static str, Box<dyn Contender>)> {
         ("threadpool + oneshot", Box::new(Threadpool { pool: threadpool::ThreadPool::new(workers) })),
         ("crossbeam-channel + oneshot", Box::new(Crossbeam::new(workers))),
         ("async-executor (static)", Box::new(AsyncExecutor::new(workers))),
+        ("blocking", Box::new(Blocking)),
     ]
 }
 
@@ -269,6 +288,36 @@ impl Pool for AsyncExecutor {
 
     fn take<T: Send + 'static>(&self, handle: Self::Handle<T>) -> T {
         block_on(handle)
+    }
+}
+
+/// One pool for the program; it has as many threads as it likes.
+struct Blocking;
+
+impl Pool for Blocking {
+    type Handle<T: Send + 'static> = blocking::Task<T>;
+
+    fn spawn<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Self::Handle<T> {
+        blocking::unblock(f)
+    }
+
+    fn take<T: Send + 'static>(&self, handle: Self::Handle<T>) -> T {
+        block_on(handle)
+    }
+}
+
+/// A thread for each task.
+pub struct Threads;
+
+impl Pool for Threads {
+    type Handle<T: Send + 'static> = JoinHandle<T>;
+
+    fn spawn<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Self::Handle<T> {
+        std::thread::spawn(f)
+    }
+
+    fn take<T: Send + 'static>(&self, handle: Self::Handle<T>) -> T {
+        handle.join().expect("the task returns")
     }
 }
 

@@ -1,6 +1,6 @@
 //! Tasks per second.
 
-use crate::pools::{Contender, contenders};
+use crate::pools::{Carrier, Threads, carriers};
 use concurrent_futures_benches::{Bench, Column, Unit, seconds};
 
 const WINDOW: usize = 1000;
@@ -26,17 +26,24 @@ fn measure(bench: &Bench, name: &str, submitters: usize) {
         "`u64 -> u64`; each submitter submits {WINDOW} tasks, then takes their results, then the next {WINDOW}; {tasks} in all."
     ));
     for workers in [1, 2, 4] {
-        let contenders = contenders(workers);
+        let carriers = carriers(workers);
         let mut column = Column::new(plural(workers));
-        for (name, contender) in &contenders {
-            column.row(*name, || tasks as f64 / seconds(|| submit(&**contender, tasks, submitters)));
+        for (name, carrier) in &carriers {
+            column.row(*name, || tasks as f64 / seconds(|| submit(&**carrier, tasks, submitters)));
         }
+        // It takes its time: fewer of them, and few at once.
+        let few = tasks / 500;
+        column.row("std::thread per task", || {
+            few as f64 / seconds(|| std::thread::scope(|scope| {
+                (0..submitters).for_each(|_| _ = scope.spawn(|| Threads.windows(few / submitters, few / 10)));
+            }))
+        });
         table.measure(column);
     }
     table.print();
 }
 
-fn submit(contender: &dyn Contender, tasks: usize, submitters: usize) {
+fn submit(contender: &dyn Carrier, tasks: usize, submitters: usize) {
     if submitters == 1 {
         return contender.windows(tasks, WINDOW);
     }
