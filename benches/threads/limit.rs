@@ -106,9 +106,11 @@ impl Shared {
             } else if !has_searched && !queue.searching {
                 queue.searching = true;
                 drop(queue);
-                let is_there = |_| self.work.load(Ordering::Relaxed) || {
-                    thread::yield_now();
-                    false
+                let is_there = |_| {
+                    self.work.load(Ordering::Relaxed) || {
+                        thread::yield_now();
+                        false
+                    }
                 };
                 let _ = (0..LOOKS).any(is_there);
                 has_searched = true;

@@ -34,9 +34,12 @@ fn measure(bench: &Bench, name: &str, submitters: usize) {
         // It takes its time: fewer of them, and few at once.
         let few = tasks / 500;
         column.row("std::thread per task", || {
-            few as f64 / seconds(|| std::thread::scope(|scope| {
-                (0..submitters).for_each(|_| _ = scope.spawn(|| Threads.windows(few / submitters, few / 10)));
-            }))
+            few as f64
+                / seconds(|| {
+                    std::thread::scope(|scope| {
+                        (0..submitters).for_each(|_| _ = scope.spawn(|| Threads.windows(few / submitters, few / 10)));
+                    })
+                })
         });
         table.measure(column);
     }

@@ -3,7 +3,7 @@
 use crate::error::{Panic, TaskErrorKind};
 use std::any::Any;
 use std::backtrace::Backtrace;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Once, OnceLock};
 
@@ -13,9 +13,40 @@ struct Seen {
     backtrace: Option<Backtrace>,
 }
 
+/// What the hook does with a panic on this thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Prints it.
+    Outside,
+    /// Keeps what it sees: a task runs.
+    InTask,
+    /// As before; it has kept something already.
+    Seen,
+}
+
 thread_local! {
-    /// `Some` while a task runs on this thread; the inner value is there after a panic.
-    static TASK: RefCell<Option<Option<Seen>>> = const { RefCell::new(None) };
+    /// A byte without a destructor, since it is written for each task.
+    static MODE: Cell<Mode> = const { Cell::new(Mode::Outside) };
+    /// With [`Mode::Seen`], of the task that runs.
+    static SEEN: RefCell<Option<Seen>> = const { RefCell::new(None) };
+}
+
+/// While a thread's storage is being destroyed there is none: then only the location is missing.
+fn take_seen() -> Option<Seen> {
+    SEEN.try_with(|seen| seen.take()).ok().flatten()
+}
+
+/// Runs `f` in that mode; gives what the hook has seen of its panics, too.
+fn guard<T>(mode: Mode, f: impl FnOnce() -> T) -> (std::thread::Result<T>, Option<Seen>) {
+    let outer = MODE.replace(mode);
+    // A task that unwinds, and runs another one in a destructor.
+    let of_outer = if outer == Mode::Seen { take_seen() } else { None };
+    let outcome = catch_unwind(AssertUnwindSafe(f));
+    let seen = if MODE.replace(outer) == Mode::Seen { take_seen() } else { None };
+    if of_outer.is_some() {
+        let _ = SEEN.try_with(|seen| seen.replace(of_outer));
+    }
+    (outcome, seen)
 }
 
 /// Runs a task; a panic becomes an error with message, location, backtrace and payload.
@@ -25,10 +56,7 @@ thread_local! {
 /// before ours is called inside tasks too, since the error will not get anywhere.
 pub(crate) fn catch<T>(task: impl FnOnce() -> Result<T, TaskErrorKind>) -> Result<T, TaskErrorKind> {
     install_hook();
-    // While a thread's storage is being destroyed there is none: then only the location is missing.
-    let outer = TASK.try_with(|task| task.replace(Some(None))).ok().flatten();
-    let outcome = catch_unwind(AssertUnwindSafe(task));
-    let seen = TASK.try_with(|task| task.replace(outer)).ok().flatten().flatten();
+    let (outcome, seen) = guard(Mode::InTask, task);
     outcome.unwrap_or_else(|payload| {
         let (location, backtrace) = seen.map_or((None, None), |seen| (seen.location, seen.backtrace));
         Err(TaskErrorKind::Panicked(Panic::caught(message_of(&*payload), location, backtrace, payload)))
@@ -39,21 +67,17 @@ pub(crate) fn catch<T>(task: impl FnOnce() -> Result<T, TaskErrorKind>) -> Resul
 /// The panic hook prints as ever.
 pub(crate) fn contain<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     // Also where it is called from inside a task.
-    contain_as(None, f)
+    contain_as(Mode::Outside, f)
 }
 
 /// The same for what goes into an error, with its message: an encoder, a decoder. The panic hook prints nothing.
 pub(crate) fn contain_quietly<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     install_hook();
-    contain_as(Some(None), f)
+    contain_as(Mode::InTask, f)
 }
 
-fn contain_as<T>(mode: Option<Option<Seen>>, f: impl FnOnce() -> T) -> Result<T, String> {
-    let outer = TASK.try_with(|task| task.replace(mode));
-    let outcome = catch_unwind(AssertUnwindSafe(f));
-    if let Ok(outer) = outer {
-        let _ = TASK.try_with(|task| task.replace(outer));
-    }
+fn contain_as<T>(mode: Mode, f: impl FnOnce() -> T) -> Result<T, String> {
+    let (outcome, _) = guard(mode, f);
     outcome.map_err(|payload| {
         let message = message_of(&*payload);
         // A payload whose destructor panics must not take the thread along either.
@@ -78,6 +102,9 @@ pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
 /// Chains our hook before the program's, once, when the first task runs.
 fn install_hook() {
     static ONCE: Once = Once::new();
+    if ONCE.is_completed() {
+        return;
+    }
     if std::thread::panicking() {
         // The hook cannot be changed now (a task run by a destructor while its thread unwinds); the next task does it.
         return;
@@ -85,17 +112,17 @@ fn install_hook() {
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            let in_task = TASK.try_with(|task| match &mut *task.borrow_mut() {
-                Some(seen) => {
-                    *seen = Some(Seen {
-                        location: info.location().map(ToString::to_string),
-                        backtrace: wants_backtrace().then(Backtrace::force_capture),
-                    });
-                    true
+            let in_task = MODE.get() != Mode::Outside;
+            if in_task {
+                let now = Seen {
+                    location: info.location().map(ToString::to_string),
+                    backtrace: wants_backtrace().then(Backtrace::force_capture),
+                };
+                if SEEN.try_with(|seen| seen.replace(Some(now))).is_ok() {
+                    MODE.set(Mode::Seen);
                 }
-                None => false,
-            });
-            if in_task != Ok(true) || cfg!(panic = "abort") {
+            }
+            if !in_task || cfg!(panic = "abort") {
                 before(info);
             }
         }));

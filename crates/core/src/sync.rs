@@ -2,7 +2,8 @@
 
 #[cfg(not(concurrent_futures_loom))]
 mod imp {
-    pub(crate) use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
+    pub(crate) use parking_lot::MutexGuard;
+    pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
     pub(crate) use std::thread::{Thread, current, yield_now};
     use std::time::Instant;
 
@@ -15,7 +16,7 @@ mod imp {
             Mutex(parking_lot::Mutex::new(value))
         }
 
-        pub(crate) fn lock(&self) -> parking_lot::MutexGuard<'_, T> {
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock()
         }
     }
@@ -48,7 +49,8 @@ mod imp {
 
 #[cfg(concurrent_futures_loom)]
 mod imp {
-    pub(crate) use loom::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
+    pub(crate) use loom::sync::MutexGuard;
+    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
     pub(crate) use loom::thread::{Thread, current, yield_now};
     use std::time::Instant;
 
@@ -59,7 +61,7 @@ mod imp {
             Mutex(loom::sync::Mutex::new(value))
         }
 
-        pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().expect("loom mutexes are not poisoned in the models")
         }
     }

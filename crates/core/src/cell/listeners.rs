@@ -35,13 +35,14 @@ impl Waiter {
     }
 }
 
-/// Code that gets the outcome; the pointer is to the cell's `Slot<T>`, whose outcome is ready and owned by the caller.
+/// Code that gets the outcome; the pointer is to the cell, whose outcome is ready and owned by the caller.
 pub(crate) type Callback = Box<dyn FnOnce(*mut ()) + Send>;
 
-/// One waiter without an allocation; everything rarer in a box.
+/// One waiter and the link without an allocation; everything rarer in a box.
 #[derive(Default)]
 pub(crate) struct Listeners {
     first: Option<Waiter>,
+    remote: Option<Arc<dyn Remote>>,
     rare: Option<Box<Rare>>,
 }
 
@@ -49,7 +50,6 @@ pub(crate) struct Listeners {
 struct Rare {
     waiters: Vec<Waiter>,
     callbacks: Vec<Callback>,
-    remote: Option<Arc<dyn Remote>>,
     output: Option<Arc<TaskOutput>>,
 }
 
@@ -105,11 +105,11 @@ impl Listeners {
     }
 
     pub(crate) fn remote(&self) -> Option<Arc<dyn Remote>> {
-        self.rare.as_ref()?.remote.clone()
+        self.remote.clone()
     }
 
     pub(crate) fn has_remote(&self, remote: Option<&Arc<dyn Remote>>) -> bool {
-        match (self.rare.as_ref().and_then(|rare| rare.remote.as_ref()), remote) {
+        match (self.remote.as_ref(), remote) {
             (None, None) => true,
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             _ => false,
@@ -117,10 +117,7 @@ impl Listeners {
     }
 
     pub(crate) fn set_remote(&mut self, remote: Option<Arc<dyn Remote>>) -> Option<Arc<dyn Remote>> {
-        if remote.is_none() && self.rare.is_none() {
-            return None;
-        }
-        std::mem::replace(&mut self.rare().remote, remote)
+        std::mem::replace(&mut self.remote, remote)
     }
 
     pub(crate) fn output(&self) -> Option<Arc<TaskOutput>> {

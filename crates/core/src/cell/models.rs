@@ -1,7 +1,7 @@
 //! Models of the cell's protocol, checked by loom over all interleavings:
 //! `RUSTFLAGS="--cfg concurrent_futures_loom" cargo test -p concurrent-futures-core --release --lib loom_`.
 
-use super::{NoWork, Place, Ref, Until, Work};
+use super::{Place, Ref, Until, Work};
 use crate::error::TaskErrorKind;
 use crate::task::{Reply, Status};
 use crate::wait::CompletionSet;
@@ -175,6 +175,20 @@ fn loom_completion_against_completion_set() {
         }
         assert!(future.is_done());
         completer.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_the_taker_frees_or_the_runner_does() {
+    loom::model(|| {
+        let (task, future, runs, drops) = seven();
+        let runner = thread::spawn(move || assert!(task.run_and_release()));
+        if future.is_done() {
+            assert_eq!(*result(&future).unwrap(), 7);
+        }
+        drop(future);
+        runner.join().unwrap();
+        assert_eq!((runs.load(Ordering::Relaxed), drops.load(Ordering::Relaxed)), (1, 1));
     });
 }
 
@@ -476,13 +490,13 @@ fn loom_either_side_may_be_dropped_first() {
     loom::model(|| {
         let (task, future, _, drops) = seven();
         let runner = thread::spawn(move || {
-            task.run();
+            task.run_and_release();
         });
         drop(future);
         runner.join().unwrap();
         assert_eq!(drops.load(Ordering::Relaxed), 1);
 
-        let (promise, future) = Ref::pair::<NoWork<Box<u32>>>(None, None);
+        let (promise, future) = empty();
         let completer = thread::spawn(move || {
             set(&promise, 1);
         });

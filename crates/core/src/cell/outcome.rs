@@ -1,9 +1,9 @@
 //! What may be done with an outcome, and with work, by those who know their types.
 
-use super::state::{FAILED, OBSERVED};
-use super::{Cell, Header, Outcome, Ref, Slot, Work};
+use super::state::{FAILED, OBSERVED, WORK};
+use super::storage::Outcome;
+use super::{Header, Ref, Work};
 use crate::error::TaskError;
-use crate::sync::Ordering;
 use std::ptr::NonNull;
 
 impl Ref {
@@ -25,20 +25,20 @@ impl Ref {
     /// As for [`Ref::error`]; and the caller may look at a `T` in this thread: it is `Sync`, it is an error, or the caller
     /// owns SETTLING.
     pub(crate) unsafe fn ready<T>(&self) -> &Result<T, TaskError> {
-        // SAFETY: the caller vouches for `T`.
-        let slot = unsafe { self.slot::<T>() };
-        slot.outcome.with(|out| {
+        let look = |out: *const Outcome<T>| {
             // SAFETY: READY was seen: nobody writes the outcome any more, and nobody takes it while the result lives.
-            match unsafe { &*out } {
-                Outcome::Ready(outcome) => {
-                    if outcome.is_err() {
-                        self.state.fetch_or(OBSERVED, Ordering::Relaxed);
-                    }
-                    outcome
+            unsafe { &*out }
+        };
+        // SAFETY: the caller vouches for `T`; READY is behind WRITING.
+        match unsafe { self.with_shared_outcome(look) } {
+            Outcome::Ready(outcome) => {
+                if outcome.is_err() {
+                    self.set_flag(OBSERVED);
                 }
-                Outcome::Empty | Outcome::Encoded(_) => unreachable!("the outcome is read before it is ready"),
+                outcome
             }
-        })
+            Outcome::Empty | Outcome::Encoded(_) => unreachable!("the outcome is read before it is ready"),
+        }
     }
 
     /// Takes the outcome out.
@@ -47,13 +47,12 @@ impl Ref {
     /// `T` is the type of the cell's outcome, which is READY, and the caller is its only user: the by-move owner in DONE,
     /// or the last callback of a future that was consumed.
     pub(crate) unsafe fn take<T>(&self) -> Result<T, TaskError> {
-        // SAFETY: the caller vouches for `T`.
-        let slot = unsafe { self.slot::<T>() };
-        let outcome = slot.outcome.with_mut(|out| {
+        let take = |out: *mut Outcome<T>| {
             // SAFETY: the caller is the only user of the outcome.
             std::mem::replace(unsafe { &mut *out }, Outcome::Empty)
-        });
-        match outcome {
+        };
+        // SAFETY: the caller vouches for `T`; READY is behind WRITING.
+        match unsafe { self.with_outcome(take) } {
             Outcome::Ready(outcome) => outcome,
             Outcome::Empty | Outcome::Encoded(_) => unreachable!("the outcome is taken once, when it is ready"),
         }
@@ -64,23 +63,13 @@ impl Ref {
     /// # Safety
     /// `W` is the type of the cell's work.
     pub(crate) unsafe fn take_work<W: Work>(&self) -> Option<W> {
-        if !self.claim() {
+        if !self.claim_work() {
             return None;
         }
-        let cell = self.0.cast::<Cell<W>>();
-        // SAFETY: the caller vouches for `W`; the cell lives.
-        let cell = unsafe { cell.as_ref() };
-        cell.work.with_mut(|work| {
-            // SAFETY: the claim made us the owner of the work.
-            unsafe { (*work).take() }
-        })
-    }
-
-    /// # Safety
-    /// `T` is the type of the cell's outcome.
-    pub(super) unsafe fn slot<T>(&self) -> &Slot<T> {
-        // SAFETY: the cell lives as long as this reference; a `Slot<T>` is at its beginning (`repr(C)`).
-        unsafe { self.0.cast::<Slot<T>>().as_ref() }
+        // SAFETY: the caller vouches for `W`; the claim made us the owner of the work.
+        let work = unsafe { self.read_work() };
+        self.clear_flags(WORK);
+        Some(work)
     }
 
     /// A second reference from the pointer that a callback gets.

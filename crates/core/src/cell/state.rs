@@ -1,4 +1,4 @@
-//! The word that says where a task is. The table is in `README.md`.
+//! The word that says where a task is, and how many references there are to its cell. The table is in `README.md`.
 
 /// The low bits: one of the phases below.
 pub(crate) const PHASE: u32 = 0b111;
@@ -29,6 +29,23 @@ pub(crate) const READY: u32 = 1 << 7;
 pub(crate) const STARTED: u32 = 1 << 9;
 /// Somebody has looked at the error.
 pub(crate) const OBSERVED: u32 = 1 << 8;
+/// The storage is the work's: it is there, or its runner is at it. An outcome from somebody else goes beside the storage.
+pub(crate) const WORK: u32 = 1 << 10;
+/// The outcome is beside the storage.
+pub(crate) const ASIDE: u32 = 1 << 11;
+
+/// The number of references to the cell is above the flags, in the same word.
+pub(crate) const ONE: u64 = 1 << 16;
+
+/// The number of references.
+pub(crate) const fn count(word: u64) -> u64 {
+    word / ONE
+}
+
+/// The same word in another phase, with more flags and without some.
+pub(crate) const fn moved(word: u64, to: u32, more: u32, less: u32) -> u64 {
+    word & !((PHASE | less) as u64) | (to | more) as u64
+}
 
 pub(crate) const fn phase(state: u32) -> u32 {
     state & PHASE

@@ -1,18 +1,23 @@
 //! What is done with a cell whose type the caller does not know.
 
-use super::state::{CANCELLED, FAILED, OBSERVED};
-use super::{Cell, Header, Outcome, Place, Ref, Work};
+use super::state::*;
+use super::storage::{Cell, Outcome};
+use super::{Header, Ref, Work};
 use crate::error::{TaskError, TaskErrorKind};
 use crate::task::{Call, Reply, decode_error, with_running};
 use crate::{panics, unobserved};
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
 /// The functions of a cell.
 pub(super) struct VTable {
+    /// Of the storage.
+    pub(super) offset: usize,
     pub(super) free: unsafe fn(NonNull<Header>),
     pub(super) drop_work: unsafe fn(NonNull<Header>),
-    pub(super) run: unsafe fn(NonNull<Header>) -> bool,
-    pub(super) encode: unsafe fn(NonNull<Header>) -> Option<Result<Call, TaskErrorKind>>,
+    /// The second argument: gives the reference away.
+    pub(super) run: unsafe fn(NonNull<Header>, bool),
+    pub(super) encode: unsafe fn(NonNull<Header>) -> Result<Call, TaskErrorKind>,
     pub(super) store_error: unsafe fn(NonNull<Header>, TaskError),
     pub(super) store_reply: unsafe fn(NonNull<Header>, Reply),
     pub(super) decode: unsafe fn(NonNull<Header>) -> bool,
@@ -23,6 +28,7 @@ pub(super) struct TableOf<W>(std::marker::PhantomData<W>);
 
 impl<W: Work> TableOf<W> {
     pub(super) const TABLE: VTable = VTable {
+        offset: Cell::<W>::OFFSET,
         free: Self::free,
         drop_work: Self::drop_work,
         run: Self::run,
@@ -35,138 +41,137 @@ impl<W: Work> TableOf<W> {
     /// # Safety
     /// The header of a live cell of this type; nobody uses it any more.
     unsafe fn free(header: NonNull<Header>) {
-        if unobserved::is_hooked() {
+        // No counted reference: there is none any more.
+        let last = ManuallyDrop::new(Ref(header));
+        let state = last.state();
+        if state & (FAILED | CANCELLED | OBSERVED) == FAILED && unobserved::is_hooked() {
             // SAFETY: the caller vouches for it.
-            unsafe { Self::report(header) };
+            unsafe { Self::report(&last) };
         }
-        // SAFETY: it was made by `Box::new` of this very type, in `Ref::pair`.
-        let cell = unsafe { Box::from_raw(header.cast::<Cell<W>>().as_ptr()) };
-        // A destructor of the user's that panics must not take an executor's thread along.
-        let _ = panics::contain(|| drop(cell));
+        if state & WORK != 0 {
+            // SAFETY: the work is there, and nobody else uses it.
+            unsafe { Self::drop_work(header) };
+        } else if phase(state) > WRITING && state & ASIDE == 0 {
+            // SAFETY: the outcome has been written, and nobody uses it any more.
+            match unsafe { last.read_inside::<W::Out>() } {
+                // As a rule.
+                Outcome::Empty => {}
+                Outcome::Ready(Ok(value)) => contain_drop(value),
+                other => contain_drop(other),
+            }
+        }
+        if last.extras().is_some() {
+            // SAFETY: nobody uses the cell any more.
+            let drop_aside = || unsafe { last.drop_aside::<W::Out>() };
+            // A destructor of the user's that panics must not take an executor's thread along.
+            let _ = panics::contain(drop_aside);
+            // SAFETY: as above; what they held in `aside` is gone.
+            let free = || unsafe { last.free_extras() };
+            let _ = panics::contain(free);
+        }
+        // SAFETY: it was made by `Cell::make` of this very type; the storage is empty now.
+        unsafe { Cell::<W>::free(header) };
     }
 
     /// Reports an error that nobody has looked at.
     ///
     /// # Safety
-    /// As for `free`, which follows.
-    unsafe fn report(header: NonNull<Header>) {
-        // No counted reference: there is none any more.
-        let last = std::mem::ManuallyDrop::new(Ref(header));
-        let state = last.state();
-        if state & FAILED == 0 || state & (CANCELLED | OBSERVED) != 0 {
-            return;
-        }
-        // SAFETY: the caller vouches for it.
-        let cell = unsafe { Self::cell(header) };
-        let error = cell.slot.outcome.with(|out| {
+    /// A cell of this type, with an outcome; nobody uses it any more.
+    unsafe fn report(cell: &Ref) {
+        let look = |out: *const Outcome<W::Out>| {
             // SAFETY: the cell is exclusively ours.
             match unsafe { &*out } {
                 Outcome::Ready(Err(error)) => Some(error.clone()),
-                Outcome::Encoded(reply) => Some(decode_error(&reply.bytes).of_task(|| last.info())),
+                Outcome::Encoded(reply) => Some(decode_error(&reply.bytes).of_task(|| cell.info())),
                 _ => None,
             }
-        });
-        if let Some(error) = error {
-            unobserved::report(error, last.home());
+        };
+        // SAFETY: the caller vouches for it.
+        if let Some(error) = unsafe { cell.with_shared_outcome(look) } {
+            unobserved::report(error, cell.home());
         }
     }
 
     /// # Safety
-    /// The header of a live cell of this type.
-    unsafe fn cell<'a>(header: NonNull<Header>) -> &'a Cell<W> {
-        // SAFETY: the caller vouches for it.
-        unsafe { header.cast::<Cell<W>>().as_ref() }
-    }
-
-    /// # Safety
-    /// The header of a live cell of this type whose work the caller owns.
-    unsafe fn take(header: NonNull<Header>) -> Option<W> {
-        // SAFETY: the caller vouches for it.
-        let cell = unsafe { Self::cell(header) };
-        cell.work.with_mut(|work| {
-            // SAFETY: the caller owns the work.
-            unsafe { (*work).take() }
-        })
-    }
-
-    /// # Safety
-    /// As for `take`.
+    /// The header of a live cell of this type whose work is there and the caller's.
     unsafe fn drop_work(header: NonNull<Header>) {
+        let cell = ManuallyDrop::new(Ref(header));
         // SAFETY: the caller vouches for it.
-        let work = unsafe { Self::take(header) };
-        // The argument's destructor is the user's.
-        let _ = panics::contain(|| drop(work));
+        let work = unsafe { cell.read_work::<W>() };
+        contain_drop(work);
     }
 
     /// # Safety
-    /// As for `take`; the state is RUNNING, by the caller.
-    unsafe fn run(header: NonNull<Header>) -> bool {
-        let cell = std::mem::ManuallyDrop::new(Ref(header));
+    /// As for `drop_work`; the state is RUNNING, by the caller. With `releases`, the caller gives a reference away.
+    unsafe fn run(header: NonNull<Header>, releases: bool) {
+        let cell = ManuallyDrop::new(Ref(header));
         // SAFETY: the caller vouches for it.
-        let Some(work) = (unsafe { Self::take(header) }) else {
-            // Nothing to run (its bytes were sent elsewhere, or it is a promise): somebody else completes it.
-            return false;
-        };
-        if let Some(meta) = cell.meta() {
+        let work = unsafe { cell.read_work::<W>() };
+        let has_timer = cell.meta().is_some_and(|meta| {
             meta.begin_attempt();
             crate::timer::watch(&cell);
-        }
-        let outcome = with_running(&*cell, || panics::catch(|| work.run(&cell))).map_err(TaskError::new);
-        // SAFETY: `W::Out` is the type of the cell's outcome.
-        if let Err(late) = unsafe { cell.set::<W::Out>(outcome, Place::Here) } {
-            let _ = panics::contain(|| drop(late));
-        }
-        true
-    }
-
-    /// # Safety
-    /// The header of a live cell of this type whose work nobody else touches.
-    unsafe fn encode(header: NonNull<Header>) -> Option<Result<Call, TaskErrorKind>> {
-        // SAFETY: the caller vouches for it.
-        let cell = unsafe { Self::cell(header) };
-        cell.work.with(|work| {
-            // SAFETY: nobody else touches the work.
-            unsafe { &*work }.as_ref().map(W::encode)
-        })
-    }
-
-    /// # Safety
-    /// The header of a live cell of this type whose outcome the caller owns.
-    unsafe fn store(header: NonNull<Header>, outcome: Outcome<W::Out>) {
-        // SAFETY: the caller vouches for it.
-        let cell = unsafe { Self::cell(header) };
-        cell.slot.outcome.with_mut(|out| {
-            // SAFETY: the caller owns the outcome.
-            unsafe { *out = outcome }
+            meta.has_timer()
         });
+        let outcome = with_running(&*cell, || panics::catch(|| work.run(&cell)));
+        let outcome = outcome.map_err(|kind| TaskError::new(kind).of_task(|| cell.info()));
+        let failed = outcome.is_err();
+        // SAFETY: the storage is the runner's while WORK is set, and its work has been moved out.
+        unsafe { cell.write_inside(Outcome::Ready(outcome)) };
+        // SAFETY: without `releases` it does not matter; with it, the reference is not used after `true`.
+        if unsafe { Ref::publish_run(&cell, failed, releases && !has_timer) } && !has_timer {
+            return;
+        }
+        if has_timer {
+            crate::timer::forget(&cell);
+        }
+        if cell.state() & WORK != 0 {
+            // SAFETY: somebody else has resolved it, and so beside the storage: what the runner wrote is there, and its own.
+            contain_drop(unsafe { cell.read_inside::<W::Out>() });
+            cell.clear_flags(WORK);
+        }
+        if releases {
+            drop(ManuallyDrop::into_inner(cell));
+        }
     }
 
     /// # Safety
-    /// As for `store`.
+    /// The header of a live cell of this type whose work is there, and which nobody else touches.
+    unsafe fn encode(header: NonNull<Header>) -> Result<Call, TaskErrorKind> {
+        let cell = ManuallyDrop::new(Ref(header));
+        // SAFETY: the caller vouches for it.
+        unsafe { cell.with_work(W::encode) }
+    }
+
+    /// # Safety
+    /// The header of a live cell of this type, in WRITING by the caller.
     unsafe fn store_error(header: NonNull<Header>, error: TaskError) {
+        let cell = ManuallyDrop::new(Ref(header));
         // SAFETY: the caller vouches for it.
-        unsafe { Self::store(header, Outcome::Ready(Err(error))) }
+        unsafe { cell.write::<W::Out>(Outcome::Ready(Err(error))) }
     }
 
     /// # Safety
-    /// As for `store`.
+    /// As for `store_error`.
     unsafe fn store_reply(header: NonNull<Header>, reply: Reply) {
+        let cell = ManuallyDrop::new(Ref(header));
         // SAFETY: the caller vouches for it.
-        unsafe { Self::store(header, Outcome::Encoded(Box::new(reply))) }
+        unsafe { cell.write::<W::Out>(Outcome::Encoded(Box::new(reply))) }
     }
 
     /// True when the outcome is an error.
     ///
     /// # Safety
-    /// As for `store`.
+    /// The header of a live cell of this type, in SETTLING by the caller, with an outcome that is bytes.
     unsafe fn decode(header: NonNull<Header>) -> bool {
-        // SAFETY: the caller vouches for it.
-        let cell = unsafe { Self::cell(header) };
-        let stored = cell.slot.outcome.with_mut(|out| {
-            // SAFETY: the caller owns the outcome.
+        let cell = ManuallyDrop::new(Ref(header));
+        let take = |out: *mut Outcome<W::Out>| {
+            // SAFETY: the owner of SETTLING alone touches the outcome.
             std::mem::replace(unsafe { &mut *out }, Outcome::Empty)
-        });
-        let Outcome::Encoded(reply) = stored else { unreachable!("ENCODED means that there are bytes") };
+        };
+        // SAFETY: the caller vouches for it.
+        let Outcome::Encoded(reply) = (unsafe { cell.with_outcome(take) }) else {
+            unreachable!("ENCODED means that there are bytes")
+        };
         let outcome = panics::contain_quietly(|| W::decode(*reply)).unwrap_or_else(|message| {
             Err(TaskErrorKind::Codec(crate::CodecError::new(
                 crate::CodecStep::DecodeResult,
@@ -174,11 +179,21 @@ impl<W: Work> TableOf<W> {
                 message,
             )))
         });
-        let borrowed = std::mem::ManuallyDrop::new(Ref(header));
-        let outcome = outcome.map_err(|kind| TaskError::new(kind).of_task(|| borrowed.info()));
+        let outcome = outcome.map_err(|kind| TaskError::new(kind).of_task(|| cell.info()));
         let failed = outcome.is_err();
+        let put = |out: *mut Outcome<W::Out>| {
+            // SAFETY: as above; what is replaced is empty.
+            unsafe { *out = Outcome::Ready(outcome) }
+        };
         // SAFETY: the caller vouches for it.
-        unsafe { Self::store(header, Outcome::Ready(outcome)) };
+        unsafe { cell.with_outcome(put) };
         failed
+    }
+}
+
+/// Drops what is the user's: a destructor that panics must not take an executor's thread along.
+fn contain_drop<T>(value: T) {
+    if std::mem::needs_drop::<T>() {
+        let _ = panics::contain(|| drop(value));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::state::*;
 use super::{Ref, Waiter, Wake};
-use crate::sync::{Ordering, current, park_until, yield_now};
+use crate::sync::{current, park_until, yield_now};
 use crate::task::Collector;
 use crate::worker;
 use std::cell::Cell;
@@ -128,7 +128,7 @@ impl Ref {
                 None => Wake::Thread(current()),
             };
             let old = {
-                let mut listeners = self.listeners.lock();
+                let mut listeners = self.listeners();
                 let old = listeners.remove_waiters(mine);
                 listeners.add_waiter(Waiter { key, wake });
                 old
@@ -136,7 +136,7 @@ impl Ref {
             drop(old);
             // Only a look: decoding is the user's code, which may use up the wake-up of a parked thread.
             let may_sleep = |state| !until.is_met(state) && phase(state) != ENCODED;
-            let state = self.state.fetch_or(LISTENED, Ordering::AcqRel);
+            let state = self.set_flag(LISTENED);
             if may_sleep(state) && deadline.is_none_or(|at| Instant::now() < at) {
                 match &bed {
                     Some(Bed(collector)) => collector.sleep(deadline, &|| may_sleep(self.state())),
@@ -145,7 +145,7 @@ impl Ref {
             }
             let there = self.is_there(until);
             if there || deadline.is_some_and(|at| Instant::now() >= at) {
-                let old = self.listeners.lock().remove_waiters(mine);
+                let old = self.listeners().remove_waiters(mine);
                 drop(old);
                 return there;
             }
@@ -158,9 +158,9 @@ impl Ref {
             return Poll::Ready(());
         }
         let waker = cx.waker().clone();
-        let old = self.listeners.lock().set_waker(key, waker);
+        let old = self.listeners().set_waker(key, waker);
         drop(old);
-        self.state.fetch_or(LISTENED, Ordering::AcqRel);
+        self.set_flag(LISTENED);
         if self.is_there(until) {
             self.forget_waker(key);
             return Poll::Ready(());
@@ -173,9 +173,9 @@ impl Ref {
         if self.is_done() {
             return true;
         }
-        let mut listeners = self.listeners.lock();
+        let mut listeners = self.listeners();
         listeners.add_waiter(Waiter { key, wake: Wake::Set(set.clone()) });
-        let state = self.state.fetch_or(LISTENED, Ordering::AcqRel);
+        let state = self.set_flag(LISTENED);
         let done = is_done(state);
         let old = done.then(|| listeners.remove_waiters(|waiter| is_of(waiter, set, key)));
         drop(listeners);
@@ -186,7 +186,7 @@ impl Ref {
     /// Undoes `join_set`.
     pub(crate) fn leave_set(&self, set: &Arc<crate::wait::CompletionSet>, key: usize) {
         if !self.is_done() {
-            let old = self.listeners.lock().remove_waiters(|waiter| is_of(waiter, set, key));
+            let old = self.listeners().remove_waiters(|waiter| is_of(waiter, set, key));
             drop(old);
         }
     }
@@ -195,7 +195,7 @@ impl Ref {
     pub(crate) fn forget_waker(&self, key: usize) {
         if self.state() & LISTENED != 0 {
             let mine = |waiter: &Waiter| waiter.key == key && matches!(waiter.wake, Wake::Waker(_));
-            let old = self.listeners.lock().remove_waiters(mine);
+            let old = self.listeners().remove_waiters(mine);
             drop(old);
         }
     }

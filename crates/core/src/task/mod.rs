@@ -173,7 +173,7 @@ impl Task {
     ///
     /// A panic of the task's is caught and becomes its outcome.
     pub fn run(self) -> bool {
-        self.into_ref().run()
+        self.into_ref().run_and_release()
     }
 
     /// Lets workers of `pool` that wait for this task run it in place, while nobody else has started it.

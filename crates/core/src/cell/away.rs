@@ -1,0 +1,69 @@
+//! The executor that sends bytes: it borrows the work, gives it up, and says who knows where the task is.
+
+use super::Ref;
+use super::state::*;
+use crate::error::TaskErrorKind;
+use crate::sync::Ordering;
+use crate::task::{Call, Remote};
+use std::sync::Arc;
+
+impl Ref {
+    /// The work as bytes; `None` when the task is resolved already.
+    pub(crate) fn encode(&self) -> Option<Result<Call, TaskErrorKind>> {
+        self.borrow_work().then(|| {
+            // SAFETY: the cell lives, and BUSY keeps everybody else away from the work.
+            let encoded = unsafe { (self.vtable.encode)(self.0) };
+            let before = self.clear_flags(BUSY);
+            if phase(before) != PENDING {
+                // SAFETY: it was resolved while we were at it, and whoever did left the work to us (BUSY).
+                unsafe { (self.vtable.drop_work)(self.0) };
+                self.clear_flags(WORK);
+            }
+            encoded
+        })
+    }
+
+    /// Drops the work: from now on only bytes can complete this task.
+    pub(crate) fn release_work(&self) {
+        if self.borrow_work() {
+            // SAFETY: the cell lives, and BUSY keeps everybody else away from the work, also after this: WORK goes with it.
+            unsafe { (self.vtable.drop_work)(self.0) };
+            self.clear_flags(BUSY | WORK);
+        }
+    }
+
+    /// Sets BUSY. False: there is no work, or it is somebody else's.
+    fn borrow_work(&self) -> bool {
+        let mut word = self.word.load(Ordering::Relaxed);
+        while phase(word as u32) == PENDING && word as u32 & (BUSY | WORK) == WORK {
+            let busy = word | u64::from(BUSY);
+            match self.word.compare_exchange_weak(word, busy, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
+    /// From now on `remote` knows whether the task has started. False: it is resolved already.
+    pub(crate) fn set_remote(&self, remote: Arc<dyn Remote>) -> bool {
+        let mut listeners = self.listeners();
+        let before = listeners.set_remote(Some(remote));
+        // Whoever resolves looks at the list then, and drops the link.
+        let state = self.set_flag(LISTENED);
+        let pending = phase(state) == PENDING;
+        let after = if pending { None } else { listeners.set_remote(None) };
+        drop(listeners);
+        drop((before, after));
+        pending
+    }
+
+    pub(crate) fn remote(&self) -> Option<Arc<dyn Remote>> {
+        self.known_listeners()?.remote()
+    }
+
+    pub(crate) fn clear_remote(&self) {
+        let remote = self.known_listeners().and_then(|mut listeners| listeners.set_remote(None));
+        drop(remote);
+    }
+}
