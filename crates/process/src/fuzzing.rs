@@ -3,9 +3,10 @@
 //! taking memory for what has only been announced.
 
 use crate::link::{Filled, Inbox, Source};
-use crate::wire::{Boot, DOWN, Down, Head, UP, Up};
+use crate::wire::{Boot, DOWN, Down, Head, PART, UP, Up};
 use concurrent_futures_core::task::decode_error;
 use std::io;
+use std::mem::MaybeUninit;
 
 /// More than this has no business in a buffer after so few bytes: one read of small frames, and the first part of a body.
 const ROOM: usize = 4 << 20;
@@ -34,13 +35,15 @@ pub fn error_of_a_task(bytes: &[u8]) {
 
 fn read<H: Head<N>, const N: usize>(bytes: &[u8]) {
     let Some((size, rest)) = bytes.split_first() else { return };
-    let mut source = Pieces { rest, size: usize::from(*size).max(1) };
+    let mut source = Pieces { rest, size: usize::from(*size).max(1), whole: bytes.len() };
     let mut inbox = Inbox::<H, N>::new();
     loop {
         loop {
             match inbox.next() {
-                Ok(Some((head, body))) => {
-                    assert_eq!(head.body(), body.len() as u64);
+                Ok(Some((head, content))) => {
+                    let described = content.parts.len() * PART;
+                    assert_eq!(head.body(), (content.stream.len() + described) as u64);
+                    assert_eq!(usize::from(head.parts()), content.parts.len());
                     assert!(H::decode(&head.encode()).is_ok());
                 }
                 Ok(None) => break,
@@ -58,15 +61,15 @@ fn read<H: Head<N>, const N: usize>(bytes: &[u8]) {
 struct Pieces<'a> {
     rest: &'a [u8],
     size: usize,
+    whole: usize,
 }
 
 impl Source for Pieces<'_> {
-    fn read(&mut self, buffer: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
-        assert!(buffer.capacity() <= ROOM + buffer.len() * 16, "a length alone has taken {}", buffer.capacity());
-        let (piece, rest) = self.rest.split_at(self.size.min(limit).min(self.rest.len()));
-        buffer.extend_from_slice(piece);
+    fn read<'a>(&mut self, room: &'a mut [MaybeUninit<u8>]) -> io::Result<&'a mut [u8]> {
+        assert!(room.len() <= ROOM + self.whole * 64, "a length alone has taken {}", room.len());
+        let (piece, rest) = self.rest.split_at(self.size.min(room.len()).min(self.rest.len()));
         self.rest = rest;
-        Ok(piece.len())
+        Ok(room[..piece.len()].write_copy_of_slice(piece))
     }
 }
 

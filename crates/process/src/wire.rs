@@ -14,11 +14,12 @@ use crate::limits::Rules;
 use crate::link::DataPath;
 use crate::slots::SLOTS;
 use concurrent_futures_core::attach;
+use concurrent_futures_core::codec::{Buffer, PARTS_MAX, Parts};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Changes with every change of a frame or of the slot page.
-pub(crate) const VERSION: u32 = 6;
+pub(crate) const VERSION: u32 = 7;
 
 /// The longest body that is believed. Nothing this long fits into memory; it keeps the arithmetic from overflowing.
 pub(crate) const MAX_BODY: u64 = 1 << 40;
@@ -78,6 +79,8 @@ pub(crate) struct TaskHead {
     pub handles: bool,
     /// Answer with [`Up::Started`] when the task starts.
     pub announce: bool,
+    /// How many parts follow the body.
+    pub parts: u16,
     pub len: u64,
 }
 
@@ -92,7 +95,8 @@ pub(crate) enum Up {
     Started(Ticket),
     /// A task is done; the body is its encoded value or error. `again`: its `retry_if` is not content with the value.
     /// `retire`: it has left so much memory in use that the worker leaves, and starts nothing more.
-    Result { ticket: Ticket, failed: bool, again: bool, retire: bool, handles: bool, len: u64 },
+    /// `parts`: as many follow the body.
+    Result { ticket: Ticket, failed: bool, again: bool, retire: bool, handles: bool, parts: u16, len: u64 },
     /// The worker met a task that the parent had revoked; the slot may be used again.
     Revoked(Ticket),
     /// The worker waits for the lane on which handles travel; its end comes over the control socket.
@@ -109,6 +113,10 @@ pub(crate) enum Garbled {
     Slot(u16),
     Length(u64),
     Count(u32),
+    /// A part of which the length or the kind of numbers cannot be.
+    Part(u64),
+    /// More parts than are allowed, or than the body describes.
+    Parts(u16),
     Reserved,
 }
 
@@ -120,6 +128,8 @@ impl fmt::Display for Garbled {
             Garbled::Slot(slot) => write!(f, "a frame for slot {slot} of {SLOTS}"),
             Garbled::Length(len) => write!(f, "a frame that claims {len} bytes"),
             Garbled::Count(count) => write!(f, "a frame that claims {count} descriptors"),
+            Garbled::Part(word) => write!(f, "a part described by {word:#x}"),
+            Garbled::Parts(parts) => write!(f, "a frame that claims {parts} parts"),
             Garbled::Reserved => f.write_str("a frame with a reserved byte set"),
         }
     }
@@ -133,7 +143,36 @@ pub(crate) trait Head<const N: usize>: Sized {
     fn decode(bytes: &[u8; N]) -> Result<Self, Garbled>;
     /// How many bytes of body follow.
     fn body(&self) -> u64;
+    /// How many parts follow that. The last bytes of the body describe them, each in a word ([`describe_part`]).
+    fn parts(&self) -> u16;
 }
+
+/// What describes a part: its length, and above that, the size of the numbers that it is made of.
+pub(crate) fn describe_part(len: usize, unit: usize) -> [u8; PART] {
+    (len as u64 | (unit as u64) << UNIT_AT).to_le_bytes()
+}
+
+/// Appends to a body what describes the parts that will follow it; gives their number.
+pub(crate) fn describe_parts(parts: &Parts, body: &mut Vec<u8>) -> u16 {
+    parts.iter().for_each(|(bytes, unit)| body.extend_from_slice(&describe_part(bytes.len(), unit)));
+    u16::try_from(parts.len()).expect("there are no more than `PARTS_MAX`")
+}
+
+/// The length of a part, and an empty buffer of the right kind.
+pub(crate) fn read_part(word: [u8; PART]) -> Result<(usize, Buffer), Garbled> {
+    let word = u64::from_le_bytes(word);
+    let garbled = || Garbled::Part(word);
+    let len = word & ((1 << UNIT_AT) - 1);
+    if len > MAX_BODY {
+        return Err(garbled());
+    }
+    let unit = usize::try_from(word >> UNIT_AT).ok().and_then(Buffer::new).ok_or_else(garbled)?;
+    Ok((usize::try_from(len).map_err(|_| garbled())?, unit))
+}
+
+/// How many bytes describe a part.
+pub(crate) const PART: usize = 8;
+const UNIT_AT: u32 = 48;
 
 pub(crate) const DOWN: usize = 40;
 pub(crate) const UP: usize = 16;
@@ -180,7 +219,7 @@ impl Head<DOWN> for Down {
                 let flags =
                     [(task.handles, WITH_HANDLES), (task.context.is_some(), WITH_CONTEXT), (task.announce, ANNOUNCE)];
                 out.kind(TASK, flags.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum());
-                out.ticket(task.ticket).u64(8, task.len).u64(16, task.call.trampoline);
+                out.ticket(task.ticket).len(task.parts, task.len).u64(16, task.call.trampoline);
                 out.u64(24, task.call.function).u64(32, task.context.unwrap_or(0));
             }
             Down::End => {
@@ -202,13 +241,15 @@ impl Head<DOWN> for Down {
             FORGET => Down::Forget { id: context },
             TASK => {
                 known(flags, WITH_HANDLES | WITH_CONTEXT | ANNOUNCE)?;
+                let (parts, len) = fields.read_parts_and_len()?;
                 Down::Task(TaskHead {
                     ticket: fields.read_ticket()?,
                     call,
                     context: (flags & WITH_CONTEXT != 0).then_some(context),
                     handles: flags & WITH_HANDLES != 0,
                     announce: flags & ANNOUNCE != 0,
-                    len: fields.read_len()?,
+                    parts,
+                    len,
                 })
             }
             END => Down::End,
@@ -224,6 +265,13 @@ impl Head<DOWN> for Down {
             Down::Setup { len, .. } | Down::Context { len, .. } | Down::Notes { len } => len,
             Down::Task(task) => task.len,
             Down::Begin | Down::Forget { .. } | Down::Attached(_) | Down::End => 0,
+        }
+    }
+
+    fn parts(&self) -> u16 {
+        match self {
+            Down::Task(task) => task.parts,
+            _ => 0,
         }
     }
 }
@@ -246,10 +294,10 @@ impl Head<UP> for Up {
             Up::Ready => out.kind(READY, 0),
             Up::SetupFailed { step, len } => out.kind(SETUP_FAILED, step.flag()).u64(8, len),
             Up::Started(ticket) => out.kind(STARTED, 0).ticket(ticket),
-            Up::Result { ticket, failed, again, retire, handles, len } => {
+            Up::Result { ticket, failed, again, retire, handles, parts, len } => {
                 let flags = [(failed, FAILED), (again, AGAIN), (retire, RETIRE), (handles, WITH_HANDLES)];
                 let flags = flags.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum();
-                out.kind(RESULT, flags).ticket(ticket).u64(8, len)
+                out.kind(RESULT, flags).ticket(ticket).len(parts, len)
             }
             Up::Revoked(ticket) => out.kind(REVOKED, 0).ticket(ticket),
             Up::Lane => out.kind(LANE, 0),
@@ -267,13 +315,15 @@ impl Head<UP> for Up {
             STARTED => Up::Started(fields.read_ticket()?),
             RESULT => {
                 known(flags, FAILED | AGAIN | RETIRE | WITH_HANDLES)?;
+                let (parts, len) = fields.read_parts_and_len()?;
                 Up::Result {
                     ticket: fields.read_ticket()?,
                     failed: flags & FAILED != 0,
                     again: flags & AGAIN != 0,
                     retire: flags & RETIRE != 0,
                     handles: flags & WITH_HANDLES != 0,
-                    len: fields.read_len()?,
+                    parts,
+                    len,
                 }
             }
             REVOKED => Up::Revoked(fields.read_ticket()?),
@@ -288,6 +338,13 @@ impl Head<UP> for Up {
         match *self {
             Up::SetupFailed { len, .. } | Up::Result { len, .. } => len,
             Up::Ready | Up::Started(_) | Up::Revoked(_) | Up::Lane | Up::Attached(_) => 0,
+        }
+    }
+
+    fn parts(&self) -> u16 {
+        match self {
+            Up::Result { parts, .. } => *parts,
+            _ => 0,
         }
     }
 }
@@ -344,6 +401,8 @@ impl Boot {
     }
 }
 
+const PARTS_AT: u32 = 48;
+
 /// A head under construction or under inspection.
 struct Fields<const N: usize>([u8; N]);
 
@@ -373,6 +432,11 @@ impl<const N: usize> Fields<N> {
         self.u64(8, u64::from(attached.count) << 32 | u64::from(attached.number))
     }
 
+    /// The length of the body, and above it the number of the parts.
+    fn len(&mut self, parts: u16, len: u64) -> &mut Self {
+        self.u64(8, len | u64::from(parts) << PARTS_AT)
+    }
+
     fn read_u64(&self, at: usize) -> u64 {
         u64::from_le_bytes(self.0[at..at + 8].try_into().expect("eight bytes"))
     }
@@ -381,6 +445,15 @@ impl<const N: usize> Fields<N> {
         let slot = u16::from_le_bytes([self.0[2], self.0[3]]);
         let seq = u32::from_le_bytes(self.0[4..8].try_into().expect("four bytes"));
         if usize::from(slot) < SLOTS { Ok(Ticket { slot, seq }) } else { Err(Garbled::Slot(slot)) }
+    }
+
+    fn read_parts_and_len(&self) -> Result<(u16, u64), Garbled> {
+        let word = self.read_u64(8);
+        let (parts, len) = ((word >> PARTS_AT) as u16, word & ((1 << PARTS_AT) - 1));
+        if usize::from(parts) > PARTS_MAX || (len as usize) / PART < usize::from(parts) {
+            return Err(Garbled::Parts(parts));
+        }
+        if len <= MAX_BODY { Ok((parts, len)) } else { Err(Garbled::Length(len)) }
     }
 
     fn read_len(&self) -> Result<u64, Garbled> {
@@ -425,6 +498,10 @@ mod tests {
         (any::<u32>(), 1..=attach::MAX as u32).prop_map(|(number, count)| Attached { number, count })
     }
 
+    fn parts_and_len() -> impl Strategy<Value = (u16, u64)> {
+        (0..=PARTS_MAX as u16, 0..=MAX_BODY).prop_map(|(parts, len)| (parts, len.max(u64::from(parts) * PART as u64)))
+    }
+
     fn down() -> impl Strategy<Value = Down> {
         let len = 0..=MAX_BODY;
         prop_oneof![
@@ -434,9 +511,9 @@ mod tests {
             (any::<u64>(), len.clone()).prop_map(|(id, len)| Down::Context { id, len }),
             any::<u64>().prop_map(|id| Down::Forget { id }),
             len.clone().prop_map(|len| Down::Notes { len }),
-            (ticket(), offsets(), proptest::option::of(any::<u64>()), any::<(bool, bool)>(), len).prop_map(
-                |(ticket, call, context, (handles, announce), len)| {
-                    Down::Task(TaskHead { ticket, call, context, handles, announce, len })
+            (ticket(), offsets(), proptest::option::of(any::<u64>()), any::<(bool, bool)>(), parts_and_len()).prop_map(
+                |(ticket, call, context, (handles, announce), (parts, len))| {
+                    Down::Task(TaskHead { ticket, call, context, handles, announce, parts, len })
                 }
             ),
             Just(Down::End),
@@ -449,9 +526,11 @@ mod tests {
             Just(Up::Ready),
             (step(), len.clone()).prop_map(|(step, len)| Up::SetupFailed { step, len }),
             ticket().prop_map(Up::Started),
-            (ticket(), any::<[bool; 4]>(), len).prop_map(|(ticket, [failed, again, retire, handles], len)| {
-                Up::Result { ticket, failed, again, retire, handles, len }
-            }),
+            (ticket(), any::<[bool; 4]>(), parts_and_len()).prop_map(
+                |(ticket, [failed, again, retire, handles], (parts, len))| {
+                    Up::Result { ticket, failed, again, retire, handles, parts, len }
+                }
+            ),
             ticket().prop_map(Up::Revoked),
             Just(Up::Lane),
             attached().prop_map(Up::Attached),
@@ -510,7 +589,9 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let ticket = Ticket { slot: 1, seq: 7 };
-        let result = Up::Result { ticket, failed: false, again: false, retire: false, handles: false, len: 3 }.encode();
+        let flags = (false, false, false, false);
+        let (failed, again, retire, handles) = flags;
+        let result = Up::Result { ticket, failed, again, retire, handles, parts: 0, len: 3 }.encode();
         let with = |at: usize, byte: u8| {
             let mut bytes = result;
             bytes[at] = byte;
@@ -519,10 +600,23 @@ mod tests {
         assert_eq!(with(0, 99), Garbled::Kind(99));
         assert_eq!(with(1, 0x80), Garbled::Flags(0x80));
         assert!(matches!(with(3, 0xff), Garbled::Slot(_)));
-        assert!(matches!(with(15, 0xff), Garbled::Length(_)));
+        assert!(matches!(with(13, 0xff), Garbled::Length(_)));
+        assert!(matches!(with(15, 0xff), Garbled::Parts(_)));
+        assert_eq!(with(14, 1), Garbled::Parts(1), "a body that is too short to describe it");
         let mut ready = Up::Ready.encode();
         ready[9] = 1;
         assert_eq!(Up::decode(&ready), Err(Garbled::Reserved));
+    }
+
+    #[test]
+    fn a_part_is_described_by_its_length_and_its_numbers() {
+        for (len, unit) in [(0, 1), (7, 1), (1 << 30, 4), (24, 8)] {
+            let (back, buffer) = read_part(describe_part(len, unit)).unwrap();
+            assert_eq!((back, buffer.unit(), buffer.capacity()), (len, unit, 0));
+        }
+        for word in [1, 2 << UNIT_AT, u64::MAX, 1 << UNIT_AT | (MAX_BODY + 1)] {
+            assert_eq!(read_part(word.to_le_bytes()), Err(Garbled::Part(word)));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::Ref;
 use super::state::*;
+use crate::codec::Advice;
 use crate::error::TaskErrorKind;
 use crate::sync::Ordering;
 use crate::task::{Call, Remote};
@@ -19,6 +20,17 @@ impl Ref {
                 unsafe { (self.vtable.drop_work)(self.0) };
                 self.clear_flags(WORK);
             }
+            encoded
+        })
+    }
+
+    /// As `encode`, and the work is gone: what of it is still needed is in the call. From now on only bytes can complete this
+    /// task.
+    pub(crate) fn send(&self, advice: Option<Advice>) -> Option<Result<Call, TaskErrorKind>> {
+        self.borrow_work().then(|| {
+            // SAFETY: the cell lives, and BUSY keeps everybody else away from the work, also after this: WORK goes with it.
+            let encoded = unsafe { (self.vtable.send)(self.0, advice) };
+            self.clear_flags(BUSY | WORK);
             encoded
         })
     }

@@ -241,6 +241,21 @@ fn loom_encoding_against_cancel() {
     });
 }
 
+#[test]
+fn loom_sending_against_cancel() {
+    loom::model(|| {
+        let (task, future, runs, drops) = seven();
+        let executor = thread::spawn(move || {
+            // As above: it is refused, and the work ends here or where it is cancelled.
+            let _ = task.send(None);
+        });
+        future.cancel(Place::Here);
+        executor.join().unwrap();
+        assert!(future.is_done());
+        assert_eq!((runs.load(Ordering::Relaxed), drops.load(Ordering::Relaxed)), (0, 1));
+    });
+}
+
 /// Work whose outcome comes as bytes; counts how often it is decoded.
 struct Remote;
 
@@ -257,7 +272,7 @@ impl Work for Remote {
 }
 
 fn reply(byte: u8) -> Reply {
-    Reply { status: Status::Value, bytes: vec![byte], again: false, handles: None }
+    Reply { status: Status::Value, bytes: vec![byte], parts: vec![], again: false, handles: None }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::state::*;
 use super::storage::{Cell, Outcome};
 use super::{Header, Ref, Work};
+use crate::codec::Advice;
 use crate::error::{TaskError, TaskErrorKind};
 use crate::task::{Call, Reply, decode_error, with_running};
 use crate::{panics, unobserved};
@@ -18,6 +19,7 @@ pub(super) struct VTable {
     /// The second argument: gives the reference away.
     pub(super) run: unsafe fn(NonNull<Header>, bool),
     pub(super) encode: unsafe fn(NonNull<Header>) -> Result<Call, TaskErrorKind>,
+    pub(super) send: unsafe fn(NonNull<Header>, Option<Advice>) -> Result<Call, TaskErrorKind>,
     pub(super) store_error: unsafe fn(NonNull<Header>, TaskError),
     pub(super) store_reply: unsafe fn(NonNull<Header>, Reply),
     pub(super) decode: unsafe fn(NonNull<Header>) -> bool,
@@ -33,6 +35,7 @@ impl<W: Work> TableOf<W> {
         drop_work: Self::drop_work,
         run: Self::run,
         encode: Self::encode,
+        send: Self::send,
         store_error: Self::store_error,
         store_reply: Self::store_reply,
         decode: Self::decode,
@@ -140,6 +143,17 @@ impl<W: Work> TableOf<W> {
         let cell = ManuallyDrop::new(Ref(header));
         // SAFETY: the caller vouches for it.
         unsafe { cell.with_work(W::encode) }
+    }
+
+    /// Moves the work out.
+    ///
+    /// # Safety
+    /// As for `drop_work`.
+    unsafe fn send(header: NonNull<Header>, advice: Option<Advice>) -> Result<Call, TaskErrorKind> {
+        let cell = ManuallyDrop::new(Ref(header));
+        // SAFETY: the caller vouches for it.
+        let work = unsafe { cell.read_work::<W>() };
+        work.send(advice)
     }
 
     /// # Safety

@@ -1,7 +1,9 @@
 //! What a cell runs.
 
 use super::Ref;
+use crate::codec::Advice;
 use crate::error::TaskErrorKind;
+use crate::panics;
 use crate::task::{Call, Reply};
 
 /// What a cell runs.
@@ -16,6 +18,14 @@ pub(crate) trait Work: Sized {
         Err(TaskErrorKind::Refused(crate::Refusal::Unsupported(
             "a closure cannot be sent to a worker process; submit a function and its argument".into(),
         )))
+    }
+
+    /// As `encode`, and large blocks stand beside the bytes, in the memory where they are; nothing else is left of the work.
+    fn send(self, _advice: Option<Advice>) -> Result<Call, TaskErrorKind> {
+        let call = self.encode();
+        // Its destructor is the user's.
+        let _ = panics::contain(|| drop(self));
+        call
     }
 
     /// The outcome from a worker's bytes. Runs code of the user's; its panics are the caller's to catch.

@@ -2,15 +2,23 @@
 //!
 //! All decisions here are on types, so the compiler makes them: nothing is left of them for other sequences.
 
+use super::buffer::{Buffer, Unit};
 use serde::de::{Deserialize, Deserializer, Visitor};
 use std::any::TypeId;
 use std::fmt;
 use std::mem::{ManuallyDrop, transmute_copy};
 
-/// A sequence seen as a block: the number of its elements, and its bytes.
+/// A sequence seen as a block: the number of its elements, its bytes, and the size of an element.
 pub(super) struct Block<'a> {
     pub(super) len: usize,
     pub(super) bytes: &'a [u8],
+    pub(super) unit: Unit,
+}
+
+/// Where the bytes of a block are.
+pub(super) enum Found<'a> {
+    Here(&'a [u8]),
+    Beside(Buffer),
 }
 
 /// The block that `sequence` is, if it is a reference to a slice or a `Vec` of plain numbers.
@@ -27,7 +35,7 @@ pub(super) fn view<I>(sequence: &I) -> Option<Block<'_>> {
 /// A visitor of the user's that makes a `Vec<u8>` as well may look at each byte, so it is the visitor's type that
 /// counts. `take` is given the size of an element and finds the block's bytes, a multiple of that.
 #[inline]
-pub(super) fn vector<'a, 'de, V, E>(take: impl FnOnce(usize) -> Result<&'a [u8], E>) -> Option<Result<V::Value, E>>
+pub(super) fn vector<'a, 'de, V, E>(take: impl FnOnce(usize) -> Result<Found<'a>, E>) -> Option<Result<V::Value, E>>
 where
     V: Visitor<'de>,
 {
@@ -53,7 +61,7 @@ where
 /// # Safety
 ///
 /// `Self` has no padding, every bit pattern is a value, and postcard's encoding of it is its memory.
-unsafe trait Plain: Copy + 'static {}
+pub(super) unsafe trait Plain: Copy + 'static {}
 
 // SAFETY: one byte, written as it is.
 unsafe impl Plain for u8 {}
@@ -82,13 +90,26 @@ fn view_as<I, P: Plain>(sequence: &I) -> Option<Block<'_>> {
     // SAFETY: the elements are `size_of_val` initialized bytes without padding (`Plain`), borrowed for as long as the
     // result, and any address is aligned for bytes.
     let bytes = unsafe { std::slice::from_raw_parts(elements.as_ptr().cast::<u8>(), size_of_val(elements)) };
-    Some(Block { len: elements.len(), bytes })
+    Some(Block { len: elements.len(), bytes, unit: Unit::of::<P>() })
 }
 
-/// Copies `bytes` into a vector. `T` must be `Vec<P>`.
+/// The vector of these bytes, which are whole elements. `T` must be `Vec<P>`.
 #[inline]
-fn vector_as<T, P: Plain>(bytes: &[u8]) -> T {
+fn vector_as<T, P: Plain>(found: Found<'_>) -> T {
     assert!(typeid::of::<T>() == TypeId::of::<Vec<P>>());
+    let elements = match found {
+        Found::Here(bytes) => copied::<P>(bytes),
+        Found::Beside(buffer) => buffer.into_vec::<P>().expect("whoever found it has looked at its length"),
+    };
+    let elements = ManuallyDrop::new(elements);
+    // SAFETY: `T` is `Vec<P>`: the ids are equal and neither type holds a lifetime; `ManuallyDrop` has its layout. The
+    // original is never dropped, so the vector has one owner.
+    unsafe { transmute_copy::<ManuallyDrop<Vec<P>>, T>(&elements) }
+}
+
+/// Copies `bytes` into a vector; what is left of an element at their end stays behind.
+#[inline]
+pub(super) fn copied<P: Plain>(bytes: &[u8]) -> Vec<P> {
     let len = bytes.len() / size_of::<P>();
     let mut elements = Vec::<P>::with_capacity(len);
     // SAFETY: the source is readable for this many bytes, and the target was just allocated with room for `len`
@@ -96,10 +117,7 @@ fn vector_as<T, P: Plain>(bytes: &[u8]) -> T {
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), elements.as_mut_ptr().cast::<u8>(), len * size_of::<P>()) };
     // SAFETY: the first `len` elements have just been written, and every bit pattern is a value (`Plain`).
     unsafe { elements.set_len(len) };
-    let elements = ManuallyDrop::new(elements);
-    // SAFETY: `T` is `Vec<P>`: the ids are equal and neither type holds a lifetime; `ManuallyDrop` has its layout. The
-    // original is never dropped, so the vector has one owner.
-    unsafe { transmute_copy::<ManuallyDrop<Vec<P>>, T>(&elements) }
+    elements
 }
 
 /// Whether `V` is the visitor with which serde decodes a `Vec<P>`: that type is private, so serde is asked for it.

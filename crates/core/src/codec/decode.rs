@@ -1,11 +1,16 @@
 //! The reading side.
 
+use super::buffer::Buffer;
+use super::bulk::{self, Found};
 use super::depth::Depth;
-use super::{Error, bulk, varint};
+use super::parts::BESIDE;
+use super::{Error, varint};
 use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess,
     Visitor,
 };
+use std::mem;
+use std::slice;
 
 /// Elements that one value may have beyond those that take a byte or more.
 ///
@@ -16,19 +21,25 @@ const EMPTY_ELEMENTS: usize = 1 << 26;
 #[derive(Debug)]
 pub(super) struct Decoder<'de> {
     input: &'de [u8],
+    /// The blocks that are not in the input. Each is taken out, or stays where it is until all is read.
+    parts: slice::IterMut<'de, Buffer>,
     depth: Depth,
     empty_elements: usize,
 }
 
 impl<'de> Decoder<'de> {
-    pub(super) fn new(input: &'de [u8]) -> Self {
-        Decoder { input, depth: Depth::new(), empty_elements: EMPTY_ELEMENTS }
+    pub(super) fn new(input: &'de [u8], parts: &'de mut [Buffer]) -> Self {
+        Decoder { input, parts: parts.iter_mut(), depth: Depth::new(), empty_elements: EMPTY_ELEMENTS }
     }
 
     /// All bytes must have been read.
     #[inline]
     pub(super) fn finish(&self) -> Result<(), Error> {
-        if self.input.is_empty() { Ok(()) } else { Err(self.too_many_bytes()) }
+        match (self.input.len(), self.parts.len()) {
+            (0, 0) => Ok(()),
+            (0, parts) => Err(Error::new(format_args!("{parts} parts are left after the value"))),
+            _ => Err(self.too_many_bytes()),
+        }
     }
 
     /// Lets postcard read what it reads itself.
@@ -53,6 +64,11 @@ impl<'de> Decoder<'de> {
     #[inline]
     fn length(&mut self) -> Result<usize, Error> {
         let len = self.number(usize::BITS)? as usize;
+        self.believe(len)
+    }
+
+    #[inline]
+    fn believe(&mut self, len: usize) -> Result<usize, Error> {
         let empty = len.saturating_sub(self.input.len());
         self.empty_elements = self.empty_elements.checked_sub(empty).ok_or_else(|| self.too_long(len))?;
         Ok(len)
@@ -67,15 +83,64 @@ impl<'de> Decoder<'de> {
         Ok(block)
     }
 
+    /// Where there are no parts, it is a length that cannot be.
     #[inline]
-    fn bytes(&mut self) -> Result<&'de [u8], Error> {
-        let len = self.number(usize::BITS)? as usize;
-        self.block(len, 1)
+    fn is_beside(&self, len: usize) -> bool {
+        len & BESIDE != 0 && self.parts.len() > 0
+    }
+
+    /// The next part, which has as many elements as this marked length says.
+    fn part(&mut self, marked: usize) -> Result<&'de mut Buffer, Error> {
+        let Some(part) = self.parts.next() else { return Err(self.too_long(marked)) };
+        let len = marked & !BESIDE;
+        let size = part.unit();
+        if len.checked_mul(size) == Some(part.len()) {
+            return Ok(part);
+        }
+        Err(Error::new(format_args!("{len} elements of {size} bytes are announced in a part of {}", part.len())))
+    }
+
+    /// The same, of elements of `size` bytes, to keep.
+    fn take_part(&mut self, marked: usize, size: usize) -> Result<Buffer, Error> {
+        let part = self.part(marked)?;
+        if part.unit() != size {
+            return Err(Error::new(format_args!("elements of {} bytes where {size} are expected", part.unit())));
+        }
+        let empty = Buffer::new(size).ok_or_else(|| Error::new("no numbers have this size"))?;
+        Ok(mem::replace(part, empty))
+    }
+
+    /// The elements of the next part one by one, as if they were in the input.
+    fn elements_of_part<V: Visitor<'de>>(&mut self, marked: usize, visitor: V) -> Result<V::Value, Error> {
+        let part: &'de [u8] = self.part(marked)?;
+        let rest = mem::replace(&mut self.input, part);
+        let value = self.elements(marked & !BESIDE, |elements| visitor.visit_seq(elements))?;
+        if !self.input.is_empty() {
+            return Err(self.too_many_bytes());
+        }
+        self.input = rest;
+        Ok(value)
     }
 
     #[inline]
-    fn text(&mut self) -> Result<&'de str, Error> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| postcard::Error::DeserializeBadUtf8.into())
+    fn bytes<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Error> {
+        let len = self.number(usize::BITS)? as usize;
+        if self.is_beside(len) {
+            return visitor.visit_byte_buf(self.take_part(len, 1)?.into_bytes());
+        }
+        visitor.visit_borrowed_bytes(self.block(len, 1)?)
+    }
+
+    #[inline]
+    fn text<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Error> {
+        let len = self.number(usize::BITS)? as usize;
+        if self.is_beside(len) {
+            let bytes = self.take_part(len, 1)?.into_bytes();
+            let text = String::from_utf8(bytes).map_err(|_| postcard::Error::DeserializeBadUtf8)?;
+            return visitor.visit_string(text);
+        }
+        let text = std::str::from_utf8(self.block(len, 1)?).map_err(|_| postcard::Error::DeserializeBadUtf8)?;
+        visitor.visit_borrowed_str(text)
     }
 
     /// Lets `visit` take `len` elements or entries; it must not leave any, or the rest would be read as something else.
@@ -158,22 +223,22 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
 
     #[inline]
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_borrowed_str(self.text()?)
+        self.text(visitor)
     }
 
     #[inline]
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_borrowed_str(self.text()?)
+        self.text(visitor)
     }
 
     #[inline]
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_borrowed_bytes(self.bytes()?)
+        self.bytes(visitor)
     }
 
     #[inline]
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_borrowed_bytes(self.bytes()?)
+        self.bytes(visitor)
     }
 
     #[inline]
@@ -223,10 +288,19 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
 
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let len = self.length()?;
-        match bulk::vector::<V, Error>(|size| self.block(len, size)) {
+        let len = self.number(usize::BITS)? as usize;
+        if self.is_beside(len) {
+            return match bulk::vector::<V, Error>(|size| Ok(Found::Beside(self.take_part(len, size)?))) {
+                Some(vector) => vector,
+                None => self.elements_of_part(len, visitor),
+            };
+        }
+        match bulk::vector::<V, Error>(|size| Ok(Found::Here(self.block(len, size)?))) {
             Some(vector) => vector,
-            None => self.elements(len, |elements| visitor.visit_seq(elements)),
+            None => {
+                let len = self.believe(len)?;
+                self.elements(len, |elements| visitor.visit_seq(elements))
+            }
         }
     }
 

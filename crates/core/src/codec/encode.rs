@@ -1,6 +1,8 @@
 //! The writing side.
 
+use super::buffer::Unit;
 use super::depth::Depth;
+use super::parts::{BESIDE, Parts};
 use super::{Encoded, Error, MAX_HANDLES, bulk, varint};
 use postcard::ser_flavors::Flavor;
 use serde::ser::{
@@ -21,6 +23,31 @@ pub(super) struct Encoder<'a> {
     max_known: usize,
     /// A number that may be the index of a handle was seen.
     suspected: bool,
+    /// Where large blocks go, if not to `postcard`.
+    beside: Option<Beside<'a>>,
+}
+
+/// Where large blocks go.
+pub(super) struct Beside<'a> {
+    parts: &'a mut Parts,
+    /// The value has its blocks on the heap, and they outlive the encoding.
+    lending: bool,
+}
+
+impl<'a> Beside<'a> {
+    /// Large blocks are copied to `parts`.
+    pub(super) fn copying(parts: &'a mut Parts) -> Self {
+        Beside { parts, lending: false }
+    }
+
+    /// Large blocks are lent to `parts`.
+    ///
+    /// # Safety
+    /// Each block that the encoder meets stays where it is, unchanged, until the caller has taken the parts back or has
+    /// given the value to them ([`Parts::keep`]).
+    pub(super) unsafe fn lending(parts: &'a mut Parts) -> Self {
+        Beside { parts, lending: true }
+    }
 }
 
 /// What a bare `u64` would be, coming from the value that is being written.
@@ -69,7 +96,7 @@ impl Leaf {
 }
 
 impl<'a> Encoder<'a> {
-    pub(super) fn new(out: &'a mut Vec<u8>, max_known: usize) -> Self {
+    pub(super) fn new(out: &'a mut Vec<u8>, max_known: usize, beside: Option<Beside<'a>>) -> Self {
         Encoder {
             postcard: postcard::Serializer { output: Output(out) },
             depth: Depth::new(),
@@ -77,6 +104,7 @@ impl<'a> Encoder<'a> {
             known: 0,
             max_known,
             suspected: false,
+            beside,
         }
     }
 
@@ -112,6 +140,28 @@ impl<'a> Encoder<'a> {
         self.number(len as u64);
         let width = self.output().len() - end;
         self.output()[start..].rotate_right(width);
+    }
+
+    /// Writes a block of `len` elements, into the stream or beside it.
+    #[inline]
+    fn block(&mut self, len: usize, bytes: &[u8], unit: Unit) {
+        if self.beside.is_some() && self.put_beside(bytes, unit) {
+            self.number((len | BESIDE) as u64);
+            return;
+        }
+        self.number(len as u64);
+        self.output().extend_from_slice(bytes);
+    }
+
+    fn put_beside(&mut self, bytes: &[u8], unit: Unit) -> bool {
+        let wants = |beside: &&mut Beside<'_>| beside.parts.wants(bytes.len());
+        let Some(Beside { parts, lending }) = self.beside.as_mut().filter(wants) else { return false };
+        if !*lending {
+            return parts.push_copy(bytes, unit);
+        }
+        // SAFETY: whoever made a `Beside` that lends has vouched for it.
+        unsafe { parts.push_lent(bytes, unit) };
+        true
     }
 
     #[inline]
@@ -195,8 +245,18 @@ impl<'e, 'a> Serializer for &'e mut Encoder<'a> {
         serialize_f32(f32);
         serialize_f64(f64);
         serialize_char(char);
-        serialize_str(&str);
-        serialize_bytes(&[u8]);
+    }
+
+    #[inline]
+    fn serialize_str(self, value: &str) -> Result<(), Error> {
+        self.block(value.len(), value.as_bytes(), Unit::One);
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_bytes(self, value: &[u8]) -> Result<(), Error> {
+        self.block(value.len(), value, Unit::One);
+        Ok(())
     }
 
     numbers! {
@@ -317,8 +377,7 @@ impl<'e, 'a> Serializer for &'e mut Encoder<'a> {
         I::Item: Serialize,
     {
         if let Some(block) = bulk::view(&sequence) {
-            self.number(block.len as u64);
-            self.output().extend_from_slice(block.bytes);
+            self.block(block.len, block.bytes, block.unit);
             return Ok(());
         }
         let elements = sequence.into_iter();

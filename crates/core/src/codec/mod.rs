@@ -8,22 +8,31 @@
 //!   so, and so does [`CodecFailure`]: handles parked before an error would otherwise travel with the next message.
 //! * **Blocks of bytes stay blocks.** `Vec<u8>`, `&[u8]`, `Arc<[u8]>`, `Vec<f64>` and the like are copied in one go,
 //!   wherever they are in the value.
+//! * **Large blocks stand beside the stream**, if asked for ([`encode_whole`]): they are not copied at all where the value
+//!   can lend them, and what arrives becomes the vector itself. [`parts`](self::parts) has the marks.
 //! * **Messages survive.** What the user's `Serialize` or `Deserialize` said, its panics included, is in the failure.
 //! * **What cannot be read back is refused when it is written**: fields left out by `skip_serializing_if`, a sequence
 //!   that is not as long as it said. Sequences and maps of unknown length do work.
 //! * **Deep nesting is an error, not a stack overflow**, on both sides.
 
+mod buffer;
 mod bulk;
 mod decode;
 mod depth;
 mod encode;
+mod parts;
+#[cfg(test)]
+mod parts_tests;
 #[cfg(test)]
 mod tests;
 mod varint;
 
+pub use buffer::Buffer;
+pub use parts::{Advice, Content, Message, PART_MIN, PARTS_MAX, Parts};
+
 use crate::panics;
 use decode::Decoder;
-use encode::Encoder;
+use encode::{Beside, Encoder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::TypeId;
@@ -95,8 +104,46 @@ pub fn encode_beside<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     known: usize,
 ) -> Result<Encoded, CodecFailure> {
+    encode_to(value, out, None, known)
+}
+
+/// As `encode_beside`, with large blocks beside the stream: what [`decode_content`] reads. The value goes, unless it lends its
+/// blocks to the message. On failure the message is as before.
+pub fn encode_whole<T: Serialize + Send + 'static>(
+    value: T,
+    out: &mut Message,
+    known: usize,
+) -> Result<Encoded, CodecFailure> {
+    let before = out.parts.len();
+    let lending = parts::can_lend::<T>();
+    let beside = if lending {
+        // SAFETY: the blocks of such a type are on the heap. They are neither changed nor freed while it is kept, and below
+        // the value is given to `parts`, or its blocks are taken off.
+        unsafe { Beside::lending(&mut out.parts) }
+    } else {
+        Beside::copying(&mut out.parts)
+    };
+    let encoded = encode_to(&value, &mut out.stream, Some(beside), known);
+    if encoded.is_err() {
+        out.parts.truncate(before);
+    }
+    if lending && out.parts.lent_since(before) {
+        out.parts.keep(Box::new(value));
+    } else {
+        // Its destructor is the user's.
+        let _ = panics::contain(|| drop(value));
+    }
+    encoded
+}
+
+fn encode_to<T: Serialize + ?Sized>(
+    value: &T,
+    out: &mut Vec<u8>,
+    beside: Option<Beside<'_>>,
+    known: usize,
+) -> Result<Encoded, CodecFailure> {
     let before = out.len();
-    let mut encoder = Encoder::new(out, MAX_HANDLES.saturating_sub(known));
+    let mut encoder = Encoder::new(out, MAX_HANDLES.saturating_sub(known), beside);
     let outcome =
         if cannot_panic::<T>() { Ok(encoder.value(value)) } else { panics::contain_quietly(|| encoder.value(value)) };
     let encoded = encoder.encoded();
@@ -114,7 +161,12 @@ pub fn encode_beside<T: Serialize + ?Sized>(
 /// Allocates no more than a small multiple of what the bytes can hold, whatever they say. A panic of the user's
 /// `Deserialize` is a failure.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecFailure> {
-    let mut decoder = Decoder::new(bytes);
+    decode_content(bytes, &mut [])
+}
+
+/// Reads a value that fills `bytes` to the end and takes all of `parts`, whose memory becomes that of its vectors.
+pub fn decode_content<T: DeserializeOwned>(bytes: &[u8], parts: &mut [Buffer]) -> Result<T, CodecFailure> {
+    let mut decoder = Decoder::new(bytes, parts);
     let mut read = || {
         let value = T::deserialize(&mut decoder)?;
         decoder.finish()?;

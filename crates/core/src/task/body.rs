@@ -1,10 +1,11 @@
 //! What a cell runs: one call, a chunk of calls, or a closure.
 
-use super::context::ContextHandle;
+use super::context::{Context, ContextHandle};
 use super::function::Function;
 use super::serve::{Entry, Reply, Served, Status, Trampoline, encode_error, serve_chunk, serve_one};
 use super::{Call, Task, pair};
 use crate::cell::{Ref, Work};
+use crate::codec::{Advice, Buffer, CodecFailure, Encoded, Message, Parts};
 use crate::error::{CodecError, CodecStep, Panic, TaskError, TaskErrorKind};
 use crate::future::Future;
 use crate::{codec, panics};
@@ -28,7 +29,19 @@ impl<F: Function> Work for One<F> {
         let context = self.context.encode()?;
         let encoded = codec::encode(&self.args, &mut input).map_err(|f| argument_error::<F>(f.message()))?;
         let entry = entry(serve_one::<F>, self.function);
-        Ok(Call { entry, input, context, handles: encoded.handles, judge: None })
+        Ok(Call { entry, input, parts: Parts::default(), context, handles: encoded.handles, judge: None })
+    }
+
+    fn send(self, advice: Option<Advice>) -> Result<Call, TaskErrorKind> {
+        let One { function, context, args } = self;
+        let encoded_context = context.encode();
+        // The last one that uses it may drop it here; its destructor is the user's.
+        let _ = panics::contain(|| drop(context));
+        let mut message = Message { stream: Vec::new(), parts: Parts::new(advice) };
+        let encoded = codec::encode_whole(args, &mut message, 0).map_err(|f| argument_error::<F>(f.message()))?;
+        let Message { stream: input, parts } = message;
+        let entry = entry(serve_one::<F>, function);
+        Ok(Call { entry, input, parts, context: encoded_context?, handles: encoded.handles, judge: None })
     }
 
     fn decode(reply: Reply) -> Result<F::Out, TaskErrorKind> {
@@ -62,36 +75,57 @@ impl<F: Function> Work for Chunk<F> {
     }
 
     fn encode(&self) -> Result<Call, TaskErrorKind> {
-        let mut input = Vec::new();
         let context = self.context.encode()?;
-        let (mut handles, mut known) = (false, 0);
-        for args in &self.items {
-            handles |= frame(&mut input, |out| match codec::encode_beside(args, out, known) {
-                Ok(encoded) => {
-                    known += encoded.known;
-                    Served { status: Status::Value, handles: encoded.handles, again: false }
-                }
-                Err(failure) => {
-                    known += failure.known_handles();
-                    // The item's own error goes along and comes back in its place.
-                    encode_error(&argument_error::<F>(failure.message()), out);
-                    Served { status: Status::Error, handles: failure.handles(), again: false }
-                }
-            })
-            .handles;
-        }
-        Ok(Call { entry: entry(serve_chunk::<F>, self.function), input, context, handles, judge: None })
+        let write = |args: &F::Args, out: &mut Message, known| codec::encode_beside(args, &mut out.stream, known);
+        Ok(encode_items::<F, _>(self.function, context, &self.items, write, Parts::default()))
+    }
+
+    fn send(self, advice: Option<Advice>) -> Result<Call, TaskErrorKind> {
+        let Chunk { function, context, items } = self;
+        let encoded_context = context.encode();
+        // The last one that uses it may drop it here; its destructor is the user's.
+        let _ = panics::contain(|| drop(context));
+        Ok(encode_items::<F, _>(function, encoded_context?, items, codec::encode_whole, Parts::new(advice)))
     }
 
     fn decode(reply: Reply) -> Result<Self::Out, TaskErrorKind> {
-        reply.open(|bytes| {
-            let item = |(status, bytes): (Status, &[u8])| match status {
-                Status::Value => decode_result::<F>(bytes).map_err(TaskError::new),
+        reply.open(|bytes, parts| {
+            let item = |(status, bytes, parts): Item<'_>| match status {
+                Status::Value => decode_result::<F>(bytes, parts).map_err(TaskError::new),
                 Status::Error => Err(super::decode_error(bytes)),
             };
-            Ok(frames(bytes).map(item).collect())
+            Ok(frames(bytes, parts).map(item).collect())
         })
     }
+}
+
+/// The call of a chunk. An item that cannot be written has its error in its place.
+fn encode_items<F: Function, I: IntoIterator>(
+    function: F,
+    context: Option<Context>,
+    items: I,
+    mut write: impl FnMut(I::Item, &mut Message, usize) -> Result<Encoded, CodecFailure>,
+    parts: Parts,
+) -> Call {
+    let mut out = Message { stream: Vec::new(), parts };
+    let (mut handles, mut known) = (false, 0);
+    for args in items {
+        let served = frame(&mut out, |out| match write(args, out, known) {
+            Ok(encoded) => {
+                known += encoded.known;
+                Served { status: Status::Value, handles: encoded.handles, again: false }
+            }
+            Err(failure) => {
+                known += failure.known_handles();
+                // The item's own error goes along and comes back in its place.
+                encode_error(&argument_error::<F>(failure.message()), &mut out.stream);
+                Served { status: Status::Error, handles: failure.handles(), again: false }
+            }
+        });
+        handles |= served.handles;
+    }
+    let Message { stream: input, parts } = out;
+    Call { entry: entry(serve_chunk::<F>, function), input, parts, context, handles, judge: None }
 }
 
 /// A closure: for pools of threads, which can run what cannot travel.
@@ -153,8 +187,8 @@ fn entry<F: Function>(trampoline: Trampoline, function: F) -> Entry {
     Entry { trampoline: trampoline as *const () as usize, function: function.address() }
 }
 
-fn decode_result<F: Function>(bytes: &[u8]) -> Result<F::Out, TaskErrorKind> {
-    codec::decode(bytes).map_err(|failure| {
+fn decode_result<F: Function>(bytes: &[u8], parts: &mut [Buffer]) -> Result<F::Out, TaskErrorKind> {
+    codec::decode_content(bytes, parts).map_err(|failure| {
         TaskErrorKind::Codec(CodecError::new(
             CodecStep::DecodeResult,
             std::any::type_name::<F::Out>(),
@@ -168,27 +202,39 @@ fn argument_error<F: Function>(message: &str) -> TaskErrorKind {
 }
 
 const FRAME_HEADER: usize = 8;
+/// The header: from the lowest bit, the status, the number of parts, the length.
+const PARTS_AT: u32 = 1;
+const LENGTH_AT: u32 = 17;
+const _: () = assert!(codec::PARTS_MAX < 1 << (LENGTH_AT - PARTS_AT));
 
-/// Appends what `write` writes, behind its length and status, so that one bad item does not hide where the next begins.
-pub(super) fn frame(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Served) -> Served {
-    let start = out.len();
-    out.extend_from_slice(&[0; FRAME_HEADER]);
+/// Appends what `write` writes, behind its length, number of parts and status, so that one bad item does not hide where the
+/// next begins.
+pub(super) fn frame(out: &mut Message, write: impl FnOnce(&mut Message) -> Served) -> Served {
+    let start = out.stream.len();
+    let parts = out.parts.len();
+    out.stream.extend_from_slice(&[0; FRAME_HEADER]);
     let served = write(out);
-    let length = (out.len() - start - FRAME_HEADER) as u64;
-    let header = length << 1 | u64::from(served.status as u8);
-    out[start..start + FRAME_HEADER].copy_from_slice(&header.to_le_bytes());
+    let length = (out.stream.len() - start - FRAME_HEADER) as u64;
+    let parts = (out.parts.len() - parts) as u64;
+    let header = length << LENGTH_AT | parts << PARTS_AT | u64::from(served.status as u8);
+    out.stream[start..start + FRAME_HEADER].copy_from_slice(&header.to_le_bytes());
     served
 }
 
-/// Reads what [`frame`] wrote; ends early when the bytes do.
-pub(super) fn frames(mut bytes: &[u8]) -> impl Iterator<Item = (Status, &[u8])> {
+/// An item of a chunk.
+pub(super) type Item<'a> = (Status, &'a [u8], &'a mut [Buffer]);
+
+/// Reads what [`frame`] wrote; ends early when the bytes or the parts do.
+pub(super) fn frames<'a>(mut bytes: &'a [u8], mut parts: &'a mut [Buffer]) -> impl Iterator<Item = Item<'a>> {
     std::iter::from_fn(move || {
         let (header, rest) = bytes.split_first_chunk::<FRAME_HEADER>()?;
         let header = u64::from_le_bytes(*header);
-        let length = usize::try_from(header >> 1).ok()?;
+        let length = usize::try_from(header >> LENGTH_AT).ok()?;
         let (item, rest) = rest.split_at_checked(length)?;
         bytes = rest;
-        Some((if header & 1 == 0 { Status::Value } else { Status::Error }, item))
+        let count = (header >> PARTS_AT) as usize & ((1 << (LENGTH_AT - PARTS_AT)) - 1);
+        let its_parts = parts.split_off_mut(..count)?;
+        Some((if header & 1 == 0 { Status::Value } else { Status::Error }, item, its_parts))
     })
 }
 
@@ -198,15 +244,27 @@ mod tests {
 
     #[test]
     fn frames_come_back_as_they_were_written() {
-        let mut out = Vec::new();
+        let mut out = Message::default();
+        let large = vec![7_u8; codec::PART_MIN];
         for (status, bytes) in [(Status::Value, &b"one"[..]), (Status::Error, b""), (Status::Value, b"three")] {
             frame(&mut out, |out| {
-                out.extend_from_slice(bytes);
+                out.stream.extend_from_slice(bytes);
+                if !bytes.is_empty() {
+                    let _ = codec::encode_whole(large.clone(), out, 0).expect("plain bytes");
+                }
                 Served { status, handles: false, again: false }
             });
         }
-        let back: Vec<_> = frames(&out).collect();
-        assert_eq!(back, [(Status::Value, &b"one"[..]), (Status::Error, b""), (Status::Value, b"three")]);
-        assert_eq!(frames(&out[..out.len() - 1]).count(), 2);
+        let received = || out.parts.iter().map(|_| Buffer::new(1).unwrap()).collect::<Vec<_>>();
+        let mut parts = received();
+        assert_eq!(parts.len(), 2);
+        let back: Vec<_> =
+            frames(&out.stream, &mut parts).map(|(status, item, parts)| (status, item, parts.len())).collect();
+        assert_eq!(back.len(), 3);
+        assert!(back[0].0 == Status::Value && back[0].1.starts_with(b"one") && back[0].2 == 1);
+        assert_eq!(back[1], (Status::Error, &b""[..], 0));
+        assert!(back[2].0 == Status::Value && back[2].1.starts_with(b"three") && back[2].2 == 1);
+        assert_eq!(frames(&out.stream[..out.stream.len() - 1], &mut received()).count(), 2);
+        assert_eq!(frames(&out.stream, &mut received()[1..]).count(), 2);
     }
 }

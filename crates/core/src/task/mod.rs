@@ -22,6 +22,7 @@ pub(crate) use meta::{Deadline, Due, Meta};
 pub(crate) use retried::{Again, Cloner, Retried, call};
 
 use crate::cell::{Place, Ref, Work, state};
+use crate::codec::{Advice, Parts};
 use crate::error::{Refusal, TaskError, TaskErrorKind};
 use crate::future::Future;
 use crate::output::TaskOutput;
@@ -60,12 +61,14 @@ use std::time::{Duration, Instant};
 pub struct Task(Ref);
 
 /// A task as bytes, for a worker process that runs the same program.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Call {
     /// What to call, by addresses in this process.
     pub entry: Entry,
     /// The encoded argument.
     pub input: Vec<u8>,
+    /// Its large blocks, if [`Task::send`] has made this.
+    pub parts: Parts,
     /// What the worker needs to have before it runs this.
     pub context: Option<Context>,
     /// Channel handles were met while encoding, and are parked in a thread-local of `ipc-channel`: they must be sent from
@@ -198,6 +201,18 @@ impl Task {
     /// The argument cannot be encoded, the task is a closure, or it is resolved already: fail it with this error.
     pub fn encode(&self) -> Result<Call, TaskError> {
         match self.0.encode() {
+            Some(result) => result.map_err(TaskError::new),
+            None => Err(TaskError::new(TaskErrorKind::Cancelled)),
+        }
+    }
+
+    /// As [`encode`](Self::encode) and [`release_work`](Self::release_work) in one: large blocks of bytes and plain numbers are
+    /// not copied but lent to the call, where the argument can lend them. `advice` is asked for on fresh memory for the others.
+    ///
+    /// # Errors
+    /// As for `encode`; the work is gone then, too.
+    pub fn send(&self, advice: Option<Advice>) -> Result<Call, TaskError> {
+        match self.0.send(advice) {
             Some(result) => result.map_err(TaskError::new),
             None => Err(TaskError::new(TaskErrorKind::Cancelled)),
         }

@@ -6,6 +6,7 @@ use super::function::Function;
 use super::serve::Reply;
 use super::{Call, Meta, Task, Verdict, pair};
 use crate::cell::{Ref, Until, Work};
+use crate::codec::Advice;
 use crate::error::TaskErrorKind;
 use crate::future::Future;
 use crate::panics;
@@ -79,6 +80,11 @@ impl<F: Function> Work for Retried<F> {
     fn encode(&self) -> Result<Call, TaskErrorKind> {
         let judge = self.again.judge.map(|judge| judge as *const () as usize);
         Ok(Call { judge, ..self.one.encode()? })
+    }
+
+    fn send(self, advice: Option<Advice>) -> Result<Call, TaskErrorKind> {
+        let judge = self.again.judge.map(|judge| judge as *const () as usize);
+        Ok(Call { judge, ..self.one.send(advice)? })
     }
 
     fn decode(reply: Reply) -> Result<F::Out, TaskErrorKind> {

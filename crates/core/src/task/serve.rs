@@ -3,9 +3,9 @@
 use super::context::ContextHandle;
 use super::function::Function;
 use super::{StoredContext, Verdict, body};
-use crate::codec;
+use crate::codec::{self, Buffer, Content, Message};
 use crate::error::{CodecError, CodecStep, ErrorRecord, TaskError, TaskErrorKind};
-use crate::panics;
+use crate::{Portable, panics};
 use std::fmt;
 
 /// What to call, by addresses in this process: the function, and the trampoline that knows its types.
@@ -89,6 +89,8 @@ pub struct Reply {
     pub status: Status,
     /// The encoded result or error.
     pub bytes: Vec<u8>,
+    /// The large blocks of a result.
+    pub parts: Vec<Buffer>,
     /// The task's `retry_if` is not content with what the function has returned.
     pub again: bool,
     /// Where to decode them, when channel handles came along.
@@ -111,13 +113,16 @@ impl Reply {
     }
 
     /// Turns the bytes into the outcome.
-    pub(crate) fn open<T>(mut self, value: impl Fn(&[u8]) -> Result<T, TaskErrorKind>) -> Result<T, TaskErrorKind> {
+    pub(crate) fn open<T>(
+        mut self,
+        value: impl Fn(&[u8], &mut [Buffer]) -> Result<T, TaskErrorKind>,
+    ) -> Result<T, TaskErrorKind> {
         if self.status == Status::Error {
             return Err(decode_record(&self.bytes));
         }
-        let Some(scope) = &mut self.handles else { return value(&self.bytes) };
+        let Some(scope) = &mut self.handles else { return value(&self.bytes, &mut self.parts) };
         let mut outcome = None;
-        scope.enter(&mut || outcome = Some(value(&self.bytes)));
+        scope.enter(&mut || outcome = Some(value(&self.bytes, &mut self.parts)));
         outcome.unwrap_or_else(|| {
             Err(TaskErrorKind::Codec(CodecError::new(
                 CodecStep::DecodeResult,
@@ -168,16 +173,17 @@ fn decode_record(bytes: &[u8]) -> TaskErrorKind {
     }
 }
 
-pub(crate) type Trampoline = unsafe fn(usize, &[u8], &mut dyn WorkerEnv, &mut Vec<u8>) -> Served;
+pub(crate) type Trampoline = unsafe fn(usize, &mut Content, &mut dyn WorkerEnv, &mut Message) -> Served;
 
-/// Serves a call in a worker: decodes the argument, calls the function, appends the encoded outcome to `out`.
+/// Serves a call in a worker: decodes the argument, calls the function, appends the encoded outcome to `out`, in which a
+/// result that has lent its large blocks lives on.
 ///
 /// Never unwinds: a panic of the task's is an outcome.
 ///
 /// # Safety
 /// Both addresses of `entry`, and that of [`WorkerEnv::judge`] if there is one, are those of one [`Call`](super::Call) that
 /// this very program made, moved to this process's image.
-pub unsafe fn serve(entry: Entry, input: &[u8], env: &mut dyn WorkerEnv, out: &mut Vec<u8>) -> Served {
+pub unsafe fn serve(entry: Entry, input: &mut Content, env: &mut dyn WorkerEnv, out: &mut Message) -> Served {
     let trampoline = entry.trampoline as *const ();
     // SAFETY: the caller vouches that this is the address of a trampoline; those are all of type `Trampoline`.
     let trampoline = unsafe { std::mem::transmute::<*const (), Trampoline>(trampoline) };
@@ -191,9 +197,9 @@ pub unsafe fn serve(entry: Entry, input: &[u8], env: &mut dyn WorkerEnv, out: &m
 /// `function` is the address of an `F`.
 pub(super) unsafe fn serve_one<F: Function>(
     function: usize,
-    input: &[u8],
+    input: &mut Content,
     env: &mut dyn WorkerEnv,
-    out: &mut Vec<u8>,
+    out: &mut Message,
 ) -> Served {
     // SAFETY: the caller vouches for it.
     let function = unsafe { F::from_address(function) };
@@ -206,7 +212,7 @@ pub(super) unsafe fn serve_one<F: Function>(
     let outcome = panics::catch(|| {
         let context = F::Context::load(env)?;
         let mut args = None;
-        env.decode(&mut || args = Some(decode_args::<F>(input)));
+        env.decode(&mut || args = Some(decode_args::<F>(&input.stream, &mut input.parts)));
         let args =
             args.ok_or_else(|| argument_error::<F>("the channel handles that belong to it did not arrive"))??;
         let raw = function.call_raw(context.value(), args);
@@ -222,27 +228,27 @@ pub(super) unsafe fn serve_one<F: Function>(
 /// `function` is the address of an `F`.
 pub(super) unsafe fn serve_chunk<F: Function>(
     function: usize,
-    input: &[u8],
+    input: &mut Content,
     env: &mut dyn WorkerEnv,
-    out: &mut Vec<u8>,
+    out: &mut Message,
 ) -> Served {
     // SAFETY: the caller vouches for it.
     let function = unsafe { F::from_address(function) };
-    let start = out.len();
+    let (start, start_of_parts) = (out.stream.len(), out.parts.len());
     let (mut handles, mut known) = (false, 0);
     let served = panics::catch(|| {
         let context = F::Context::load(env)?;
         let mut items = Vec::new();
         env.decode(&mut || {
-            items = body::frames(input)
-                .map(|(status, bytes)| match status {
-                    Status::Value => decode_args::<F>(bytes),
+            items = body::frames(&input.stream, &mut input.parts)
+                .map(|(status, bytes, parts)| match status {
+                    Status::Value => decode_args::<F>(bytes, parts),
                     Status::Error => Err(decode_record(bytes)),
                 })
                 .collect();
         });
         let mut items = items.into_iter();
-        let mut write = |outcome, out: &mut Vec<u8>| {
+        let mut write = |outcome, out: &mut Message| {
             handles |= body::frame(out, |out| answer_in(env, outcome, out, &mut known)).handles;
         };
         // One guard for as many items as do not panic: it costs more than a cheap call.
@@ -262,14 +268,15 @@ pub(super) unsafe fn serve_chunk<F: Function>(
     match served {
         Ok(()) => Served { status: Status::Value, handles, again: false },
         Err(error) => {
-            out.truncate(start);
+            out.stream.truncate(start);
+            out.parts.truncate(start_of_parts);
             Served { handles, ..answer::<F::Out>(Err(error), out, &mut known) }
         }
     }
 }
 
-fn decode_args<F: Function>(bytes: &[u8]) -> Result<F::Args, TaskErrorKind> {
-    codec::decode(bytes).map_err(|failure| argument_error::<F>(failure.message()))
+fn decode_args<F: Function>(bytes: &[u8], parts: &mut [Buffer]) -> Result<F::Args, TaskErrorKind> {
+    codec::decode_content(bytes, parts).map_err(|failure| argument_error::<F>(failure.message()))
 }
 
 fn argument_error<F: Function>(message: &str) -> TaskErrorKind {
@@ -277,10 +284,10 @@ fn argument_error<F: Function>(message: &str) -> TaskErrorKind {
 }
 
 /// As [`answer`], where descriptors can be collected.
-fn answer_in<R: serde::Serialize>(
+fn answer_in<R: Portable>(
     env: &mut dyn WorkerEnv,
     outcome: Result<R, TaskErrorKind>,
-    out: &mut Vec<u8>,
+    out: &mut Message,
     known: &mut usize,
 ) -> Served {
     let mut outcome = Some(outcome);
@@ -290,31 +297,26 @@ fn answer_in<R: serde::Serialize>(
 }
 
 /// Appends an outcome in the form that [`Reply`] expects. `known` counts the handles of the message that it is part of.
-fn answer<R: serde::Serialize>(outcome: Result<R, TaskErrorKind>, out: &mut Vec<u8>, known: &mut usize) -> Served {
+fn answer<R: Portable>(outcome: Result<R, TaskErrorKind>, out: &mut Message, known: &mut usize) -> Served {
     let mut handles = false;
     let error = match outcome {
-        Ok(value) => {
-            let encoded = codec::encode_beside(&value, out, *known);
-            // The result's destructor is the user's.
-            let _ = panics::contain(|| drop(value));
-            match encoded {
-                Ok(encoded) => {
-                    *known += encoded.known;
-                    return Served { status: Status::Value, handles: encoded.handles, again: false };
-                }
-                Err(failure) => {
-                    *known += failure.known_handles();
-                    handles = failure.handles();
-                    TaskErrorKind::Codec(CodecError::new(
-                        CodecStep::EncodeResult,
-                        std::any::type_name::<R>(),
-                        failure.message(),
-                    ))
-                }
+        Ok(value) => match codec::encode_whole(value, out, *known) {
+            Ok(encoded) => {
+                *known += encoded.known;
+                return Served { status: Status::Value, handles: encoded.handles, again: false };
             }
-        }
+            Err(failure) => {
+                *known += failure.known_handles();
+                handles = failure.handles();
+                TaskErrorKind::Codec(CodecError::new(
+                    CodecStep::EncodeResult,
+                    std::any::type_name::<R>(),
+                    failure.message(),
+                ))
+            }
+        },
         Err(error) => error,
     };
-    encode_error(&error, out);
+    encode_error(&error, &mut out.stream);
     Served { status: Status::Error, handles, again: false }
 }

@@ -1,5 +1,6 @@
 //! An executor that sends its tasks as bytes, to a worker that is in this process and goes step by step.
 
+use concurrent_futures_core::codec::{Buffer, Content, Message, Parts};
 use concurrent_futures_core::task::{
     Call, Context, Remote, Reply, Served, Stop, StoredContext, Verdict, WorkerEnv, serve,
 };
@@ -111,9 +112,10 @@ impl Wire {
         if !sent.start() {
             return;
         }
-        let mut bytes = Vec::new();
-        let Served { status, again, .. } = self.serve(&sent.call, &mut bytes);
-        let reply = Reply { status, bytes, again, handles: None };
+        let mut out = Message::default();
+        let Served { status, again, .. } = self.serve(&sent.call, &mut out);
+        let Content { stream: bytes, parts } = carried(&out.stream, &out.parts);
+        let reply = Reply { status, bytes, parts, again, handles: None };
         match sent.task.judge(&reply) {
             Some(_) => self.send_again(sent),
             None => sent.task.complete(reply),
@@ -145,17 +147,28 @@ impl Wire {
         }
     }
 
-    fn serve(&self, call: &Call, out: &mut Vec<u8>) -> Served {
+    fn serve(&self, call: &Call, out: &mut Message) -> Served {
         let id = call.context.as_ref().map(|context| context.id);
         let mut context = id.and_then(|id| self.0.lock().unwrap().contexts.remove(&id));
         let mut env = Env { context: context.as_mut(), judge: call.judge };
         // SAFETY: the call was made by this very program, and its addresses are those of this process.
-        let served = unsafe { serve(call.entry, &call.input, &mut env, out) };
+        let served = unsafe { serve(call.entry, &mut carried(&call.input, &call.parts), &mut env, out) };
         if let (Some(id), Some(context)) = (id, context) {
             self.0.lock().unwrap().contexts.insert(id, context);
         }
         served
     }
+}
+
+/// What arrives of a message.
+fn carried(stream: &[u8], parts: &Parts) -> Content {
+    let parts = parts.iter().map(|(bytes, unit)| {
+        let mut buffer = Buffer::new(unit).expect("a size of numbers");
+        buffer.try_reserve(bytes.len()).expect("memory");
+        buffer.extend_from_slice(bytes);
+        buffer
+    });
+    Content { stream: stream.to_vec(), parts: parts.collect() }
 }
 
 struct Env<'a> {
@@ -175,11 +188,10 @@ impl WorkerEnv for Env<'_> {
 
 impl Executor for Wire {
     fn submit_task(&self, task: Task) {
-        let call = match task.encode() {
+        let call = match task.send(None) {
             Ok(call) => call,
             Err(error) => return task.fail(error),
         };
-        task.release_work();
         let slot = Arc::new(Slot::new());
         if !task.set_remote(slot.clone()) {
             return;

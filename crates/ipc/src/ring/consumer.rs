@@ -4,6 +4,7 @@ use super::place::{Ordering, Place, fence};
 use super::{LOOKS, Nonsense, Wake};
 use crate::futex::Waited;
 use std::io;
+use std::mem::MaybeUninit;
 use std::thread;
 use std::time::Instant;
 
@@ -30,10 +31,23 @@ impl Consumer {
     ///
     /// [`Nonsense`], if the producer has written that; what calling the kernel can end with.
     pub fn read(&mut self, into: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
-        self.look()?;
         let room = into.spare_capacity_mut();
+        let limit = limit.min(room.len());
+        let len = self.read_to(&mut room[..limit])?.len();
+        // SAFETY: that many bytes of the spare capacity have just been written.
+        unsafe { into.set_len(into.len() + len) };
+        Ok(len)
+    }
+
+    /// As [`read`](Self::read), to the beginning of `room`; gives what has been written there.
+    ///
+    /// # Errors
+    ///
+    /// As for `read`.
+    pub fn read_to<'a>(&mut self, room: &'a mut [MaybeUninit<u8>]) -> io::Result<&'a mut [u8]> {
+        self.look()?;
         let there = self.there();
-        let len = limit.min(there).min(room.len());
+        let len = there.min(room.len());
         let capacity = self.place.capacity();
         let at = (self.head % capacity as u64) as usize;
         let first = len.min(capacity - at);
@@ -45,8 +59,6 @@ impl Consumer {
         let to = unsafe { to.add(first) };
         // SAFETY: as above; what does not stand behind `at` stands before it.
         unsafe { self.place.get(0, to, len - first) };
-        // SAFETY: that many bytes of the spare capacity have just been written.
-        unsafe { into.set_len(into.len() + len) };
         self.head += len as u64;
         self.place.header().reader.head.store(self.head, Ordering::Release);
         if there > capacity / 2 {
@@ -55,7 +67,8 @@ impl Consumer {
             fence(Ordering::SeqCst);
         }
         self.make_room_known()?;
-        Ok(len)
+        // SAFETY: that many bytes of the room have just been written.
+        Ok(unsafe { room[..len].assume_init_mut() })
     }
 
     /// Whether there is something to read.

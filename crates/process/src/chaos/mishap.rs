@@ -4,6 +4,7 @@ use super::random::Random;
 use crate::link::WorkerEnd;
 use crate::slots::Page;
 use crate::wire::{Head, Ticket, UP, Up};
+use concurrent_futures_core::codec::Parts;
 use parking_lot::Mutex;
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
@@ -41,15 +42,16 @@ pub(crate) fn befall(
     link: &mut dyn WorkerEnd,
     page: &Page,
     ticket: Ticket,
-    (head, body): (Up, &[u8]),
+    (head, body, parts): (Up, &[u8], &Parts),
 ) -> io::Result<()> {
-    let Some((pause, part)) = decide(UP + body.len()) else { return Ok(()) };
+    let Some((pause, part)) = decide(UP + body.len() + parts.bytes()) else { return Ok(()) };
     if let Some(pause) = pause {
         thread::sleep(pause);
     }
     if let Some(part) = part {
         page.leave_words(ticket, TORN);
-        let whole = [&head.encode(), body].concat();
+        let mut whole = [&head.encode(), body].concat();
+        parts.iter().for_each(|(bytes, _)| whole.extend_from_slice(bytes));
         link.send_raw(&whole[..part])?;
         kill_process(getpid(), Signal::KILL)?;
     }

@@ -2,8 +2,10 @@
 
 use super::Frame;
 use crate::sys::huge_pages;
-use crate::wire::{Garbled, Head};
+use crate::wire::{Garbled, Head, PART, read_part};
+use concurrent_futures_core::codec::{Buffer, Content};
 use std::io;
+use std::mem::MaybeUninit;
 
 /// One read takes at most this many bytes of small frames.
 const CHUNK: usize = 64 * 1024;
@@ -12,12 +14,12 @@ const DIRECT: usize = 16 * 1024;
 /// A body's buffer is this large at first. It grows as bytes arrive, so that a length alone costs no memory.
 const FIRST: usize = 1 << 20;
 /// By how much the buffer of a body may exceed what has arrived of it.
-const GROWTH: usize = 16;
+const GROWTH: usize = 64;
 
 /// Where the bytes come from.
 pub(crate) trait Source {
-    /// Appends at most `limit` bytes to `buffer`, within its capacity; 0 is the end.
-    fn read(&mut self, buffer: &mut Vec<u8>, limit: usize) -> io::Result<usize>;
+    /// Writes to the beginning of `room` and gives what it has written; nothing is the end. `room` has some.
+    fn read<'a>(&mut self, room: &'a mut [MaybeUninit<u8>]) -> io::Result<&'a mut [u8]>;
 }
 
 /// Frames in the making; survives every partial read.
@@ -26,8 +28,8 @@ pub(crate) struct Inbox<H, const N: usize> {
     buffer: Vec<u8>,
     /// What of `buffer` has been used.
     start: usize,
-    /// A frame whose head is known and whose body is not complete.
-    partial: Option<Frame<H>>,
+    /// A frame whose head is known and that is not complete.
+    partial: Option<Partial<H>>,
 }
 
 /// The result of one read.
@@ -49,49 +51,151 @@ impl<H: Head<N>, const N: usize> Inbox<H, N> {
     pub(crate) fn next(&mut self) -> Result<Option<Frame<H>>, Garbled> {
         if self.partial.is_none() {
             let Some(head) = self.buffer[self.start..].first_chunk::<N>() else { return Ok(None) };
-            let head = H::decode(head)?;
+            let partial = Partial::new(H::decode(head)?)?;
             self.start += N;
-            self.partial = Some((head, Vec::new()));
+            self.partial = Some(partial);
         }
-        let Some((head, mut body)) = self.partial.take() else { return Ok(None) };
-        let total = length(&head)?;
-        let here = &self.buffer[self.start..];
-        let part = here.len().min(total - body.len());
-        reserve(&mut body, part, total)?;
-        body.extend_from_slice(&here[..part]);
-        self.start += part;
-        if self.start == self.buffer.len() {
-            self.buffer.clear();
-            self.start = 0;
+        let Some(mut partial) = self.partial.take() else { return Ok(None) };
+        loop {
+            let here = &self.buffer[self.start..];
+            let some = here.len().min(partial.missing());
+            partial.reserve(some)?;
+            partial.arriving.extend_from_slice(&here[..some]);
+            self.start += some;
+            if self.start == self.buffer.len() {
+                self.buffer.clear();
+                self.start = 0;
+            }
+            if partial.missing() > 0 {
+                self.partial = Some(partial);
+                return Ok(None);
+            }
+            partial = match partial.complete()? {
+                Step::Frame(frame) => return Ok(Some(frame)),
+                Step::More(partial) => partial,
+            };
         }
-        if body.len() == total {
-            return Ok(Some((head, body)));
-        }
-        self.partial = Some((head, body));
-        Ok(None)
     }
 
     /// Reads once. Call [`next`](Self::next) until it has no more frame first, and then again.
     pub(crate) fn fill(&mut self, source: &mut impl Source) -> io::Result<Filled> {
-        if let Some((head, body)) = &mut self.partial {
-            let missing = length(head).map_err(garbled)? - body.len();
-            if missing >= DIRECT {
-                debug_assert!(self.buffer.is_empty(), "`next` moves what is there into the body first");
-                reserve(body, 1, missing + body.len()).map_err(garbled)?;
-                let room = missing.min(body.capacity() - body.len());
-                return Ok(Filled::of(source.read(body, room)?, room));
-            }
+        if let Some(partial) = self.partial.as_mut().filter(|partial| partial.missing() >= DIRECT) {
+            debug_assert!(self.buffer.is_empty(), "`next` moves what is there into the body first");
+            partial.reserve(1).map_err(garbled)?;
+            let missing = partial.missing();
+            let room = partial.arriving.spare();
+            let room_len = room.len().min(missing);
+            let read = read(source, &mut room[..room_len])?;
+            // SAFETY: `read` has seen to it that so many bytes of the room have been written.
+            unsafe { partial.arriving.grow(read) };
+            return Ok(Filled::of(read, room_len));
         }
         self.buffer.drain(..self.start);
         self.start = 0;
-        let room = CHUNK - self.buffer.len();
-        Ok(Filled::of(source.read(&mut self.buffer, room)?, room))
+        let room_len = CHUNK - self.buffer.len();
+        let room = &mut self.buffer.spare_capacity_mut()[..room_len];
+        let read = read(source, room)?;
+        // SAFETY: `read` has seen to it that so many bytes of the room have been written.
+        unsafe { self.buffer.set_len(self.buffer.len() + read) };
+        Ok(Filled::of(read, room_len))
     }
 
     /// Whether a frame has begun to arrive.
     pub(crate) fn is_partial(&self) -> bool {
         self.partial.is_some() || self.start < self.buffer.len()
     }
+}
+
+/// How many bytes at the beginning of `room` the source has written.
+fn read(source: &mut impl Source, room: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+    let (start, limit) = (room.as_ptr().addr(), room.len());
+    let written = source.read(room)?;
+    // What is given as bytes is initialized; that it is the room's beginning, and not bytes of another place, is for us to see.
+    assert!(
+        written.is_empty() || written.as_ptr().addr() == start && written.len() <= limit,
+        "a source wrote elsewhere"
+    );
+    Ok(written.len())
+}
+
+/// A frame that is not complete.
+#[derive(Debug)]
+struct Partial<H> {
+    head: H,
+    /// The body, once it is complete and parts follow.
+    body: Option<Vec<u8>>,
+    parts: Vec<Buffer>,
+    /// The words that describe the parts which have not begun, the next one at the end.
+    coming: Vec<[u8; PART]>,
+    /// What arrives: the body or a part.
+    arriving: Buffer,
+    /// How long it will be.
+    length: usize,
+}
+
+enum Step<H> {
+    More(Partial<H>),
+    Frame(Frame<H>),
+}
+
+impl<H> Partial<H> {
+    fn new<const N: usize>(head: H) -> Result<Self, Garbled>
+    where
+        H: Head<N>,
+    {
+        let length = usize::try_from(head.body()).map_err(|_| Garbled::Length(head.body()))?;
+        Ok(Partial { head, body: None, parts: Vec::new(), coming: Vec::new(), arriving: Buffer::default(), length })
+    }
+
+    fn missing(&self) -> usize {
+        self.length - self.arriving.len()
+    }
+
+    /// Room for `more` bytes of what arrives. It grows with what has arrived.
+    fn reserve(&mut self, more: usize) -> Result<(), Garbled> {
+        let here = self.arriving.len();
+        let needed = here + more;
+        if needed <= self.arriving.capacity() {
+            return Ok(());
+        }
+        let wanted = self.length.min(needed.saturating_mul(GROWTH).max(FIRST));
+        self.arriving.try_reserve(wanted - here).ok_or(Garbled::Length(self.length as u64))?;
+        huge_pages::advise(self.arriving.spare());
+        Ok(())
+    }
+
+    /// What was to arrive has arrived.
+    fn complete<const N: usize>(mut self) -> Result<Step<H>, Garbled>
+    where
+        H: Head<N>,
+    {
+        let arrived = std::mem::take(&mut self.arriving);
+        if self.body.is_some() {
+            self.parts.push(arrived);
+        } else {
+            let mut body = arrived.into_bytes();
+            self.coming = take_descriptions(&mut body, self.head.parts())?;
+            self.body = Some(body);
+        }
+        match (self.coming.pop(), self.body.take()) {
+            (None, stream) => {
+                Ok(Step::Frame((self.head, Content { stream: stream.unwrap_or_default(), parts: self.parts })))
+            }
+            (Some(word), body) => {
+                (self.length, self.arriving) = read_part(word)?;
+                self.body = body;
+                Ok(Step::More(self))
+            }
+        }
+    }
+}
+
+/// Cuts off the end of a body that describes the parts which follow; gives the words, the first one last.
+fn take_descriptions(body: &mut Vec<u8>, count: u16) -> Result<Vec<[u8; PART]>, Garbled> {
+    let start = body.len().checked_sub(usize::from(count) * PART).ok_or(Garbled::Parts(count))?;
+    let words = body[start..].as_chunks::<PART>().0.iter().rev().copied().collect();
+    body.truncate(start);
+    Ok(words)
 }
 
 impl Filled {
@@ -116,26 +220,10 @@ pub(crate) fn garbled(garbled: Garbled) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, garbled)
 }
 
-fn length<H: Head<N>, const N: usize>(head: &H) -> Result<usize, Garbled> {
-    usize::try_from(head.body()).map_err(|_| Garbled::Length(head.body()))
-}
-
-/// Room for `more` bytes of a body that will have `total`.
-fn reserve(body: &mut Vec<u8>, more: usize, total: usize) -> Result<(), Garbled> {
-    let needed = body.len() + more;
-    if needed <= body.capacity() {
-        return Ok(());
-    }
-    let wanted = total.min(needed.saturating_mul(GROWTH).max(FIRST));
-    body.try_reserve_exact(wanted - body.len()).map_err(|_| Garbled::Length(total as u64))?;
-    huge_pages::advise(body);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Ticket, UP, Up};
+    use crate::wire::{Ticket, UP, Up, describe_part};
     use proptest::prelude::*;
 
     /// Gives its bytes in pieces of the given sizes, then in ones.
@@ -152,13 +240,13 @@ mod tests {
     }
 
     impl Source for Pieces<'_> {
-        fn read(&mut self, buffer: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
-            assert!(limit > 0 && limit <= buffer.capacity() - buffer.len());
+        fn read<'a>(&mut self, room: &'a mut [MaybeUninit<u8>]) -> io::Result<&'a mut [u8]> {
+            assert!(!room.is_empty());
             self.reads += 1;
-            let size = self.sizes.next().unwrap_or(1 << 20).clamp(1, limit).min(self.bytes.len());
-            buffer.extend_from_slice(&self.bytes[..size]);
+            let size = self.sizes.next().unwrap_or(1 << 20).clamp(1, room.len()).min(self.bytes.len());
+            let written = room[..size].write_copy_of_slice(&self.bytes[..size]);
             self.bytes = &self.bytes[size..];
-            Ok(size)
+            Ok(written)
         }
     }
 
@@ -169,20 +257,45 @@ mod tests {
             again: false,
             retire: false,
             handles: false,
+            parts: 0,
             len: len as u64,
         }
+    }
+
+    fn content(len: usize, n: usize) -> Vec<u8> {
+        (0..len).map(|i| (i * 31 + n) as u8).collect()
     }
 
     fn stream(lengths: &[usize]) -> (Vec<u8>, Vec<Frame<Up>>) {
         let mut bytes = Vec::new();
         let mut frames = Vec::new();
         for (n, len) in lengths.iter().enumerate() {
-            let body: Vec<u8> = (0..*len).map(|i| (i * 31 + n) as u8).collect();
+            let body = content(*len, n);
             bytes.extend_from_slice(&result(*len).encode());
             bytes.extend_from_slice(&body);
-            frames.push((result(*len), body));
+            frames.push((result(*len), body.into()));
         }
         (bytes, frames)
+    }
+
+    /// A frame with parts.
+    fn with_parts(len: usize, parts: &[(usize, usize)]) -> (Vec<u8>, Frame<Up>) {
+        let Up::Result { ticket, failed, again, retire, handles, .. } = result(0) else { unreachable!() };
+        let whole = (len + parts.len() * PART) as u64;
+        let head = Up::Result { ticket, failed, again, retire, handles, parts: parts.len() as u16, len: whole };
+        let mut frame = Content { stream: content(len, 1), parts: Vec::new() };
+        let mut bytes = [&head.encode(), &frame.stream[..]].concat();
+        for (len, unit) in parts {
+            bytes.extend(describe_part(*len, *unit));
+        }
+        for (n, (len, unit)) in parts.iter().enumerate() {
+            let mut part = Buffer::new(*unit).unwrap();
+            part.try_reserve(*len).unwrap();
+            part.extend_from_slice(&content(*len, n));
+            bytes.extend_from_slice(&part);
+            frame.parts.push(part);
+        }
+        (bytes, (head, frame))
     }
 
     fn drain(source: &mut impl Source) -> io::Result<(Vec<Frame<Up>>, bool)> {
@@ -221,10 +334,36 @@ mod tests {
             let cut = cut.index(bytes.len());
             let (got, partial) = drain(&mut Pieces::new(&bytes[..cut], Vec::new())).unwrap();
             let mut end = 0;
-            let whole = frames.iter().take_while(|(_, body)| { end += UP + body.len(); end <= cut }).count();
+            let whole = frames.iter().take_while(|(_, body)| { end += UP + body.stream.len(); end <= cut }).count();
             prop_assert_eq!(got.len(), whole);
-            let boundary = frames[..whole].iter().map(|(_, body)| UP + body.len()).sum::<usize>();
+            let boundary = frames[..whole].iter().map(|(_, body)| UP + body.stream.len()).sum::<usize>();
             prop_assert_eq!(partial, cut > boundary);
+        }
+
+        #[test]
+        fn parts_survive_any_cut(
+            frames in proptest::collection::vec(
+                (0..300_usize, proptest::collection::vec((prop_oneof![0..40usize, 0..200_000usize], 0..3_usize), 0..5)), 0..4,
+            ),
+            sizes in proptest::collection::vec(1..70_000usize, 0..40),
+            cut in proptest::option::of(any::<prop::sample::Index>()),
+        ) {
+            let unit = |(len, unit): &(usize, usize)| (*len, [1, 4, 8][*unit]);
+            let made: Vec<_> = frames.iter()
+                .map(|(len, parts)| with_parts(*len, &parts.iter().map(unit).collect::<Vec<_>>())).collect();
+            let mut bytes: Vec<u8> = made.iter().flat_map(|(bytes, _)| bytes.iter().copied()).collect();
+            if let Some(cut) = cut.filter(|_| !bytes.is_empty()) {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            let (got, _) = drain(&mut Pieces::new(&bytes, sizes)).unwrap();
+            let mut end = 0;
+            let whole: Vec<_> = made.into_iter()
+                .take_while(|(frame, _)| { end += frame.len(); end <= bytes.len() }).map(|(_, frame)| frame).collect();
+            let units = |frames: &[Frame<Up>]| -> Vec<_> {
+                frames.iter().flat_map(|(_, content)| content.parts.iter().map(Buffer::unit)).collect()
+            };
+            prop_assert_eq!(units(&got), units(&whole));
+            prop_assert_eq!(got, whole);
         }
 
         #[test]
@@ -240,7 +379,26 @@ mod tests {
         inbox.fill(&mut Pieces::new(&head, Vec::new())).unwrap();
         assert_eq!(inbox.next().unwrap(), None);
         inbox.fill(&mut Pieces::new(&[0; 100], Vec::new())).unwrap();
-        assert!(inbox.partial.unwrap().1.capacity() <= FIRST);
+        assert!(inbox.partial.unwrap().arriving.capacity() <= FIRST);
+
+        let (bytes, _) = with_parts(3, &[(100, 8)]);
+        let mut long = bytes[..UP + 3].to_vec();
+        long.extend(describe_part(1 << 39, 8));
+        let mut inbox = Inbox::<Up, UP>::new();
+        inbox.fill(&mut Pieces::new(&long, Vec::new())).unwrap();
+        assert_eq!(inbox.next().unwrap(), None);
+        inbox.fill(&mut Pieces::new(&[0; 100], Vec::new())).unwrap();
+        assert!(inbox.partial.unwrap().arriving.capacity() <= FIRST);
+    }
+
+    #[test]
+    fn parts_that_cannot_be_are_refused() {
+        let (mut bytes, _) = with_parts(3, &[(100, 8)]);
+        bytes[UP + 3 + 7] = 1;
+        assert!(drain(&mut Pieces::new(&bytes, Vec::new())).is_err(), "a part of half a petabyte");
+        let (mut bytes, _) = with_parts(3, &[(100, 8)]);
+        bytes[UP + 3 + 6] = 3;
+        assert!(drain(&mut Pieces::new(&bytes, Vec::new())).is_err(), "numbers of three bytes");
     }
 
     #[test]
@@ -248,8 +406,8 @@ mod tests {
         let (bytes, _) = stream(&[8 << 20]);
         let mut source = Pieces::new(&bytes, Vec::new());
         let (frames, _) = drain(&mut source).unwrap();
-        assert_eq!(frames[0].1.len(), 8 << 20);
-        assert!(frames[0].1.capacity() < 9 << 20);
+        assert_eq!(frames[0].1.stream.len(), 8 << 20);
+        assert!(frames[0].1.stream.capacity() < 9 << 20);
         assert!(source.reads < 16, "{}", source.reads);
     }
 }

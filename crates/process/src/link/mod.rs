@@ -35,6 +35,7 @@ pub(crate) use inbox::{Filled, Inbox, Source};
 
 use crate::sys::poller::Poller;
 use crate::wire::{Down, Up};
+use concurrent_futures_core::codec::{Content, Parts};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
@@ -135,13 +136,17 @@ impl fmt::Debug for Bytes {
     }
 }
 
-/// A head and its body.
-pub(crate) type Frame<H> = (H, Vec<u8>);
+/// A head, and its body with the parts that follow.
+pub(crate) type Frame<H> = (H, Content);
 
 /// The parent's sending half. Any thread of the parent may use it.
 pub(crate) trait Outbound: Send + Sync + fmt::Debug {
     /// Puts a frame behind those posted before. Never waits and makes no system call.
-    fn post(&self, head: Down, body: Option<&Bytes>);
+    fn post_with_parts(&self, head: Down, body: Option<&Bytes>, parts: Option<&Arc<Parts>>);
+    /// The same for one without parts.
+    fn post(&self, head: Down, body: Option<&Bytes>) {
+        self.post_with_parts(head, body, None);
+    }
     /// Moves on what can be moved without waiting. Of several threads at it, one works for all.
     fn flush(&self);
     /// The supervisor, when the descriptor can be written again: moves on what was left.
@@ -182,7 +187,11 @@ pub(crate) trait WorkerEnd: fmt::Debug {
     /// The next frame; waits for it, and sends what is held back before it waits. `None`: no more will come.
     fn receive(&mut self) -> io::Result<Option<Frame<Down>>>;
     /// Sends a frame, or holds it back until the next `flush` or wait.
-    fn send(&mut self, head: Up, body: &[u8]) -> io::Result<()>;
+    fn send_with_parts(&mut self, head: Up, body: &[u8], parts: &Parts) -> io::Result<()>;
+    /// The same for one without parts.
+    fn send(&mut self, head: Up, body: &[u8]) -> io::Result<()> {
+        self.send_with_parts(head, body, &Parts::default())
+    }
     /// Sends what is held back.
     fn flush(&mut self) -> io::Result<()>;
     /// Sends bytes that are no whole frame, at once.

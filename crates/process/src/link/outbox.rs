@@ -1,8 +1,10 @@
 //! What is to be sent and has not been: small frames side by side in one buffer, large bodies as they are.
 
 use super::{Bytes, SMALL};
+use concurrent_futures_core::codec::Parts;
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::sync::Arc;
 
 /// Frames are put side by side up to about this size.
 const TOGETHER: usize = 64 * 1024;
@@ -23,6 +25,8 @@ pub(crate) struct Outbox {
 enum Piece {
     Frames(Vec<u8>),
     Body(Bytes),
+    /// One of the parts.
+    Part(Arc<Parts>, usize),
 }
 
 impl Piece {
@@ -30,12 +34,13 @@ impl Piece {
         match self {
             Piece::Frames(bytes) => bytes,
             Piece::Body(bytes) => bytes,
+            Piece::Part(parts, number) => parts.get(*number),
         }
     }
 }
 
 impl Outbox {
-    pub(crate) fn push(&mut self, head: &[u8], body: Option<&Bytes>) {
+    pub(crate) fn push(&mut self, head: &[u8], body: Option<&Bytes>, parts: Option<&Arc<Parts>>) {
         let copied = body.filter(|body| body.len() <= SMALL);
         let more = head.len() + copied.map_or(0, |body| body.len());
         let frames = match self.pieces.back_mut() {
@@ -51,6 +56,9 @@ impl Outbox {
             frames.extend_from_slice(body);
         } else if let Some(body) = body {
             self.pieces.push_back(Piece::Body(body.clone()));
+        }
+        if let Some(parts) = parts {
+            self.pieces.extend((0..parts.len()).map(|number| Piece::Part(parts.clone(), number)));
         }
     }
 
@@ -109,26 +117,40 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use concurrent_futures_core::codec::{Message, PART_MIN, encode_whole};
     use proptest::prelude::*;
-    use std::sync::Arc;
 
     fn shared(len: usize, seed: usize) -> Bytes {
         Bytes::from((0..len).map(|i| (i * 7 + seed) as u8).collect::<Vec<_>>())
     }
 
+    fn parts(sizes: &[usize]) -> Arc<Parts> {
+        let mut message = Message::default();
+        for (n, size) in sizes.iter().enumerate() {
+            let bytes: Vec<u8> = (0..PART_MIN + size).map(|i| (i * 3 + n) as u8).collect();
+            let _ = encode_whole(bytes, &mut message, 0).unwrap();
+        }
+        Arc::new(message.parts)
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn every_byte_goes_out_once_and_in_order(
             bodies in proptest::collection::vec(proptest::option::of(prop_oneof![0..50usize, 3000..9000usize]), 0..40),
+            sizes in proptest::collection::vec(proptest::collection::vec(0..9000_usize, 0..3), 40),
             mut takes in proptest::collection::vec(1..20_000usize, 0..40),
         ) {
             let mut outbox = Outbox::default();
             let mut expected = Vec::new();
             for (n, body) in bodies.iter().enumerate() {
                 let body = body.map(|len| shared(len, n));
-                outbox.push(&[n as u8; 40], body.as_ref());
+                let parts = parts(&sizes[n]);
+                outbox.push(&[n as u8; 40], body.as_ref(), Some(&parts));
                 expected.extend_from_slice(&[n as u8; 40]);
                 expected.extend_from_slice(body.as_deref().unwrap_or(&[]));
+                parts.iter().for_each(|(bytes, _)| expected.extend_from_slice(bytes));
             }
             let mut out = Vec::new();
             let done: Result<(), ()> = outbox.drain(|slices| {
@@ -151,9 +173,10 @@ mod tests {
     fn a_large_body_is_not_copied() {
         let body = Arc::new(vec![0_u8; 1 << 20]);
         let mut outbox = Outbox::default();
-        outbox.push(&[0; 40], Some(&Bytes::Large(body.clone())));
-        assert_eq!(Arc::strong_count(&body), 2);
+        let parts = parts(&[0, 1 << 20]);
+        outbox.push(&[0; 40], Some(&Bytes::Large(body.clone())), Some(&parts));
+        assert_eq!((Arc::strong_count(&body), Arc::strong_count(&parts)), (2, 3));
         outbox.drain(|slices| Ok::<_, ()>(slices.iter().map(|s| s.len()).sum())).unwrap();
-        assert_eq!(Arc::strong_count(&body), 1);
+        assert_eq!((Arc::strong_count(&body), Arc::strong_count(&parts)), (1, 1));
     }
 }

@@ -5,10 +5,12 @@ use super::outbox::Outbox;
 use super::{Bytes, Frame, Inbound, Inflow, Outbound, Pair, SMALL, Wiring, WorkerEnd};
 use crate::sys::poller::Interest;
 use crate::wire::{DOWN, Down, Head, UP, Up};
+use concurrent_futures_core::codec::Parts;
 use concurrent_futures_ipc::ring::{self, Consumer, Nonsense, Place, Producer, Ringer, Wake};
 use concurrent_futures_ipc::{Doorbell, SharedMemory};
 use parking_lot::Mutex;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -109,10 +111,10 @@ struct After {
 }
 
 impl Outbound for Sending {
-    fn post(&self, head: Down, body: Option<&Bytes>) {
+    fn post_with_parts(&self, head: Down, body: Option<&Bytes>, parts: Option<&Arc<Parts>>) {
         let mut queue = self.queue.lock();
         if matches!(queue.state, Flow::Open | Flow::Blocked) {
-            queue.post(&head.encode(), body);
+            queue.post(&head.encode(), body, parts);
         }
     }
 
@@ -146,15 +148,19 @@ impl Outbound for Sending {
 
 impl Queue {
     /// Small frames go straight into the ring, to be published by the next flush.
-    fn post(&mut self, head: &[u8], body: Option<&Bytes>) {
+    fn post(&mut self, head: &[u8], body: Option<&Bytes>, parts: Option<&Arc<Parts>>) {
         let small = body.map_or(0, |body| body.len());
-        if small <= SMALL && self.outbox.is_empty() && self.producer.has_room(head.len() + small) == Ok(true) {
+        if small <= SMALL
+            && parts.is_none()
+            && self.outbox.is_empty()
+            && self.producer.has_room(head.len() + small) == Ok(true)
+        {
             let whole =
                 [head, body.map_or(&[][..], |body| body)].iter().all(|bytes| self.producer.write(bytes).is_ok());
             debug_assert!(whole, "there is room");
         } else {
             // What is wrong, if anything, is found by the flush.
-            self.outbox.push(head, body);
+            self.outbox.push(head, body, parts);
         }
     }
 
@@ -302,9 +308,10 @@ impl WorkerEnd for RingEnd {
         }
     }
 
-    fn send(&mut self, head: Up, body: &[u8]) -> io::Result<()> {
+    fn send_with_parts(&mut self, head: Up, body: &[u8], parts: &Parts) -> io::Result<()> {
         self.write(&head.encode())?;
-        self.write(body)
+        self.write(body)?;
+        parts.iter().try_for_each(|(bytes, _)| self.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -322,7 +329,7 @@ impl WorkerEnd for RingEnd {
 struct Ring<'a>(&'a mut Consumer);
 
 impl Source for Ring<'_> {
-    fn read(&mut self, buffer: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
-        self.0.read(buffer, limit)
+    fn read<'a>(&mut self, room: &'a mut [MaybeUninit<u8>]) -> io::Result<&'a mut [u8]> {
+        self.0.read_to(room)
     }
 }

@@ -6,10 +6,12 @@ use super::{Bytes, Frame, Inbound, Inflow, Outbound, Pair, Wiring, WorkerEnd};
 use crate::sys::poller::Interest;
 use crate::sys::socket;
 use crate::wire::{DOWN, Down, Head, UP, Up};
+use concurrent_futures_core::codec::Parts;
 use parking_lot::Mutex;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg};
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -51,10 +53,10 @@ enum Flow {
 }
 
 impl Outbound for Sending {
-    fn post(&self, head: Down, body: Option<&Bytes>) {
+    fn post_with_parts(&self, head: Down, body: Option<&Bytes>, parts: Option<&Arc<Parts>>) {
         let mut queue = self.queue.lock();
         if queue.flow != Flow::Closed {
-            queue.outbox.push(&head.encode(), body);
+            queue.outbox.push(&head.encode(), body, parts);
         }
     }
 
@@ -183,21 +185,25 @@ pub(super) struct SocketEnd {
 
 /// More than this is not held back.
 const HOLD: usize = 32 * 1024;
+/// As many pieces go with one call.
+const SLICES: usize = 64;
 
 impl SocketEnd {
     pub(super) fn new(fd: OwnedFd) -> Self {
         SocketEnd { fd, inbox: Inbox::new(), held: Vec::new() }
     }
 
-    fn write(&mut self, body: &[u8]) -> io::Result<()> {
-        let (mut held, mut body) = (&self.held[..], body);
-        while !held.is_empty() || !body.is_empty() {
-            let slices = [IoSlice::new(held), IoSlice::new(body)];
+    fn write(&mut self, body: &[u8], parts: &Parts) -> io::Result<()> {
+        let parts = parts.iter().map(|(bytes, _)| IoSlice::new(bytes));
+        let mut slices: Vec<_> = [IoSlice::new(&self.held), IoSlice::new(body)].into_iter().chain(parts).collect();
+        let mut left = &mut slices[..];
+        // What is empty is gone before anything is sent.
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            let some = left.len().min(SLICES);
             let mut no_control = SendAncillaryBuffer::default();
-            let sent = retry_on_intr(|| sendmsg(&self.fd, &slices, &mut no_control, SendFlags::NOSIGNAL))?;
-            let of_held = sent.min(held.len());
-            held = &held[of_held..];
-            body = &body[sent - of_held..];
+            let sent = retry_on_intr(|| sendmsg(&self.fd, &left[..some], &mut no_control, SendFlags::NOSIGNAL))?;
+            IoSlice::advance_slices(&mut left, sent);
         }
         self.held.clear();
         Ok(())
@@ -220,33 +226,31 @@ impl WorkerEnd for SocketEnd {
         }
     }
 
-    fn send(&mut self, head: Up, body: &[u8]) -> io::Result<()> {
+    fn send_with_parts(&mut self, head: Up, body: &[u8], parts: &Parts) -> io::Result<()> {
         self.held.extend_from_slice(&head.encode());
-        if body.len() > HOLD {
-            return self.write(body);
+        if body.len() > HOLD || !parts.is_empty() {
+            return self.write(body, parts);
         }
         self.held.extend_from_slice(body);
         if self.held.len() > HOLD { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.write(&[])
+        self.write(&[], &Parts::default())
     }
 
     #[cfg(any(test, feature = "chaos"))]
     fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write(bytes)
+        self.write(bytes, &Parts::default())
     }
 }
 
 struct Socket<'a>(&'a OwnedFd);
 
 impl Source for Socket<'_> {
-    fn read(&mut self, buffer: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
-        let room = &mut buffer.spare_capacity_mut()[..limit];
+    fn read<'a>(&mut self, room: &'a mut [MaybeUninit<u8>]) -> io::Result<&'a mut [u8]> {
         let read = retry_on_intr(|| recv(self.0, &mut *room, RecvFlags::empty()).map(|((read, _), _)| read.len()))?;
-        // SAFETY: the first `read` bytes of the spare capacity have just been written, and `limit` is within it.
-        unsafe { buffer.set_len(buffer.len() + read) };
-        Ok(read)
+        // SAFETY: the first `read` bytes of the room have just been written.
+        Ok(unsafe { room[..read].assume_init_mut() })
     }
 }

@@ -39,6 +39,7 @@ fn task(seq: u32, len: usize) -> Down {
         context: None,
         handles: false,
         announce: false,
+        parts: 0,
         len: len as u64,
     })
 }
@@ -50,6 +51,7 @@ fn reply(seq: u32, len: usize) -> Up {
         again: false,
         retire: false,
         handles: false,
+        parts: 0,
         len: len as u64,
     }
 }
@@ -101,7 +103,7 @@ fn both_sides_send_large_bodies_at_the_same_time_and_neither_blocks_for_ever() {
                 for seq in 0..3 {
                     worker.send(reply(seq, LARGE), &vec![seq as u8; LARGE]).unwrap();
                     let (head, body) = worker.receive().unwrap().unwrap();
-                    assert_eq!((head, body.len()), (task(seq, LARGE), LARGE));
+                    assert_eq!((head, body.stream.len()), (task(seq, LARGE), LARGE));
                 }
                 done.store(true, Ordering::Release);
             });
@@ -113,7 +115,7 @@ fn both_sides_send_large_bodies_at_the_same_time_and_neither_blocks_for_ever() {
             supervise(&mut rig, &mut frames, |frames| frames.len() == 3);
             for (seq, (head, body)) in frames.iter().enumerate() {
                 assert_eq!(*head, reply(seq as u32, LARGE));
-                assert!(body.iter().all(|byte| usize::from(*byte) == seq));
+                assert!(body.stream.iter().all(|byte| usize::from(*byte) == seq));
             }
             // The worker may still be reading its last task.
             while !done.load(Ordering::Acquire) {
@@ -156,7 +158,7 @@ fn frames_of_many_threads_arrive_whole_each_and_in_each_threads_order() {
             let mut next = [0_u32; 4];
             for _ in 0..4 * EACH {
                 let (Down::Task(head), body) = worker.receive().unwrap().unwrap() else { panic!("not a task") };
-                assert_eq!(body.len(), 100);
+                assert_eq!(body.stream.len(), 100);
                 let next = &mut next[usize::from(head.ticket.slot)];
                 assert_eq!(head.ticket.seq, *next);
                 *next += 1;
@@ -176,7 +178,7 @@ fn small_frames_behind_a_large_one_stay_behind_it() {
                 let mut worker = worker.open();
                 for seq in 0..60 {
                     let (head, body) = worker.receive().unwrap().unwrap();
-                    assert_eq!((head, body.len()), (task(seq, size(seq)), size(seq)));
+                    assert_eq!((head, body.stream.len()), (task(seq, size(seq)), size(seq)));
                     worker.send(reply(seq, 0), &[]).unwrap();
                 }
                 worker.flush().unwrap();
@@ -212,7 +214,7 @@ fn what_was_sent_before_the_end_counts() {
             rig.inbound.receive(1 << 20, &mut frames).unwrap();
             assert!(Instant::now() < until);
         }
-        assert_eq!(frames, [(Up::Ready, vec![]), (reply(9, 3), b"abc".to_vec())]);
+        assert_eq!(frames, [(Up::Ready, Content::default()), (reply(9, 3), b"abc".to_vec().into())]);
     }
 }
 
@@ -256,7 +258,10 @@ fn an_event_tells_of_what_comes_when_nobody_looks() {
             worker.send(reply(seq, 0), &[]).unwrap();
             worker.flush().unwrap();
             let ready = rig.poller.wait(Some(Duration::from_secs(60))).unwrap();
-            assert_eq!(turn(&*rig.outbound, &mut *rig.inbound, ready[0], 1 << 20), [(reply(seq, 0), vec![])]);
+            assert_eq!(
+                turn(&*rig.outbound, &mut *rig.inbound, ready[0], 1 << 20),
+                [(reply(seq, 0), Content::default())]
+            );
             assert!(rig.poller.wait(now).unwrap().is_empty());
         }
     }
@@ -270,7 +275,7 @@ fn a_worker_at_a_socket_sees_the_end_and_a_torn_frame() {
     outbound.post(Down::End, None);
     outbound.flush();
     drop((outbound, inbound));
-    assert_eq!(worker.receive().unwrap(), Some((Down::End, vec![])));
+    assert_eq!(worker.receive().unwrap(), Some((Down::End, Content::default())));
     assert_eq!(worker.receive().unwrap(), None);
 
     let (ours, theirs) = crate::sys::socket::stream_pair().unwrap();
@@ -292,7 +297,7 @@ fn the_parent_at_a_socket_sees_the_end_also_when_frames_were_left_unread() {
     drop(worker);
     let mut frames = Vec::new();
     while inbound.receive(1 << 20, &mut frames).unwrap() != Inflow::End {}
-    assert_eq!(frames, [(Up::Ready, vec![])]);
+    assert_eq!(frames, [(Up::Ready, Content::default())]);
     // Sending to nobody is silent and keeps nothing.
     let body = Arc::new(vec![0; 1 << 20]);
     outbound.post(task(2, 1 << 20), Some(&Bytes::Large(body.clone())));

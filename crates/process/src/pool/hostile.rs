@@ -128,7 +128,7 @@ fn frames(heads: &[Up]) -> Vec<u8> {
 }
 
 fn result(ticket: Ticket, len: u64) -> Up {
-    Up::Result { ticket, failed: false, again: false, retire: false, handles: false, len }
+    Up::Result { ticket, failed: false, again: false, retire: false, handles: false, parts: 0, len }
 }
 
 /// What no worker of ours would send, and what the verdict says about it.
@@ -209,7 +209,8 @@ fn row_28_two_results_for_one_task() {
 #[test]
 fn row_28_a_result_that_means_nothing() {
     let with = |failed: bool, handles: bool, body: &[u8]| {
-        let head = Up::Result { ticket: MINE, failed, again: false, retire: false, handles, len: body.len() as u64 };
+        let head =
+            Up::Result { ticket: MINE, failed, again: false, retire: false, handles, parts: 0, len: body.len() as u64 };
         let mut bytes = head.encode().to_vec();
         bytes.extend(body);
         bytes
@@ -272,7 +273,7 @@ fn head() -> impl Strategy<Value = (Up, Vec<u8>)> {
             2 => (Up::Started(ticket), Vec::new()),
             3 => (Up::Revoked(ticket), Vec::new()),
             4 => (Up::Lane, Vec::new()),
-            _ => (Up::Result { ticket, failed, again, retire, handles, len }, body),
+            _ => (Up::Result { ticket, failed, again, retire, handles, parts: 0, len }, body),
         }
     })
 }

@@ -208,9 +208,6 @@ impl Inner {
     fn accept(&self, task: Task) {
         task.set_home(self.id);
         let item = Item::encode(task);
-        if let Some(item) = &item {
-            item.task.release_work();
-        }
         let mut after = After::default();
         let refused = {
             let mut state = self.lock();

@@ -6,8 +6,10 @@ use crate::attachments::packets;
 use crate::handles::{Parcel, forget_parked};
 use crate::image;
 use crate::link::Bytes;
-use crate::wire::{Offsets, Ticket};
+use crate::sys::huge_pages;
+use crate::wire::{Offsets, Ticket, describe_parts};
 use concurrent_futures_core::attach::{self, Attachment};
+use concurrent_futures_core::codec::Parts;
 use concurrent_futures_core::task::{Call, Context, Entry, Remote};
 use concurrent_futures_core::{CodecError, CodecStep, Refusal, Task, TaskError, TaskErrorKind};
 use std::io;
@@ -19,6 +21,8 @@ pub(super) struct Item {
     pub(super) task: Task,
     pub(super) call: Offsets,
     pub(super) input: Bytes,
+    /// The large blocks of the input.
+    pub(super) parts: Option<Arc<Parts>>,
     pub(super) context: Option<Context>,
     /// The offset of the task's `retry_if`.
     pub(super) judge: Option<u64>,
@@ -47,11 +51,11 @@ pub(super) enum Handles {
 }
 
 impl Item {
-    /// Encodes a task. Runs the user's `Serialize`; not to be called with a lock held. A task that cannot be sent fails.
+    /// Encodes a task, of whose work nothing else is left. Runs the user's `Serialize`; not to be called with a lock held. A task that cannot be sent fails.
     pub(super) fn encode(task: Task) -> Option<Item> {
         // What was parked must leave this thread before anything else is encoded in it.
         let mut attachments = Vec::new();
-        let encoded = match attach::collect(&mut attachments, || task.encode()) {
+        let encoded = match attach::collect(&mut attachments, || task.send(Some(huge_pages::advise))) {
             Ok(call) if call.handles => pack().map(|handles| (call, handles)),
             Ok(call) => Ok((call, Handles::None)),
             Err(error) => {
@@ -59,15 +63,18 @@ impl Item {
                 Err(error)
             }
         };
-        let prepared = encoded.and_then(|(Call { entry, input, context, judge, .. }, handles)| {
+        let prepared = encoded.and_then(|(Call { entry, mut input, parts, context, judge, .. }, handles)| {
             let judge = judge.map(offset).transpose()?;
-            Ok((offsets(entry)?, Bytes::from(input), context, judge, handles))
+            describe_parts(&parts, &mut input);
+            let parts = (!parts.is_empty()).then(|| Arc::new(parts));
+            Ok((offsets(entry)?, Bytes::from(input), parts, context, judge, handles))
         });
         match prepared {
-            Ok((call, input, context, judge, handles)) => Some(Item {
+            Ok((call, input, parts, context, judge, handles)) => Some(Item {
                 task,
                 call,
                 input,
+                parts,
                 context,
                 judge,
                 handles,
@@ -88,6 +95,11 @@ impl Item {
     /// How many packets of descriptors go with it, or may.
     pub(super) fn packets(&self) -> usize {
         packets(&self.attachments) + self.context.as_ref().map_or(0, |context| packets(&context.attachments))
+    }
+
+    /// Bytes of input.
+    pub(super) fn size(&self) -> usize {
+        self.input.len() + self.parts.as_ref().map_or(0, |parts| parts.bytes())
     }
 
     /// Whether it may wait behind another task at a worker, from where it would have to be fetched if that takes long.

@@ -185,7 +185,7 @@ impl Member {
         self.live == 0
             || !self.alone
                 && self.live < self.window.min(share)
-                && self.bytes + item.input.len() <= AHEAD
+                && self.bytes + item.size() <= AHEAD
                 && item.can_be_buffered()
     }
 
@@ -229,7 +229,7 @@ impl Member {
         }
         self.sent += 1;
         self.live += 1;
-        self.bytes += item.input.len();
+        self.bytes += item.size();
         self.packets += packets;
         let head = TaskHead {
             ticket,
@@ -237,13 +237,14 @@ impl Member {
             context: item.context.as_ref().map(|context| context.id),
             handles,
             announce: item.task.has_policy(),
+            parts: item.parts.as_ref().map_or(0, |parts| parts.len() as u16),
             len: item.input.len() as u64,
         };
         if let Some(notes) = Notes::on(&item.task, item.judge) {
             let notes = Bytes::from(notes.encode());
             self.outbound.post(Down::Notes { len: notes.len() as u64 }, Some(&notes));
         }
-        self.outbound.post(Down::Task(head), Some(&item.input));
+        self.outbound.post_with_parts(Down::Task(head), Some(&item.input), item.parts.as_ref());
         self.flights.push_back(Flight { ticket, packets, item: Some(item) });
         Ok(())
     }
@@ -349,7 +350,7 @@ impl Member {
         self.takes_nothing = false;
         if let Some(item) = &item {
             self.live -= 1;
-            self.bytes -= item.input.len();
+            self.bytes -= item.size();
         }
         Ok(item)
     }
@@ -444,7 +445,7 @@ impl Member {
 
     fn removed(&mut self, items: &[Item]) {
         self.live -= items.len();
-        self.bytes -= items.iter().map(|item| item.input.len()).sum::<usize>();
+        self.bytes -= items.iter().map(Item::size).sum::<usize>();
     }
 
     /// It had `done` answers ready at once, has nothing left, and there was more for it to do: it is quicker than we are.

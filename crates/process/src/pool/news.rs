@@ -8,6 +8,7 @@ use crate::handles::Parcel;
 use crate::launch::WorkerId;
 use crate::link::Frame;
 use crate::wire::{Step, Up};
+use concurrent_futures_core::codec::Content;
 use concurrent_futures_core::task::{Reply, Status};
 use concurrent_futures_core::{CodecStep, KilledBy, TaskError, TaskOutput};
 
@@ -58,7 +59,7 @@ impl News {
         }
     }
 
-    fn digest(&mut self, state: &mut State, id: WorkerId, head: Up, body: Vec<u8>) -> Result<(), String> {
+    fn digest(&mut self, state: &mut State, id: WorkerId, head: Up, content: Content) -> Result<(), String> {
         let unexpected = |what: &str| format!("an unexpected frame: {what}");
         match head {
             Up::Ready => {
@@ -68,7 +69,7 @@ impl News {
             Up::SetupFailed { .. } if state.was_ready(id) => Err(unexpected("a set-up that fails late")),
             Up::SetupFailed { step, .. } => {
                 state.suspend(id, KilledBy::Nobody);
-                self.setup_failed = Some((step, body));
+                self.setup_failed = Some((step, content.stream));
                 Ok(())
             }
             Up::Started(ticket) => state.announced(id, ticket).map_err(|_| unexpected("the start of another task")),
@@ -88,7 +89,13 @@ impl News {
                     any.then(|| Box::new(Beside { handles, arrived }) as _)
                 };
                 let outcome = parcel
-                    .map(|parcel| Reply { status, bytes: body, again, handles: beside(parcel) })
+                    .map(|parcel| Reply {
+                        status,
+                        bytes: content.stream,
+                        parts: content.parts,
+                        again,
+                        handles: beside(parcel),
+                    })
                     .map_err(|error| handles_error(CodecStep::DecodeResult, &error));
                 self.done.push((item, outcome));
                 Ok(())

@@ -1,5 +1,6 @@
 //! Large buffers on large pages.
 
+use std::mem::MaybeUninit;
 use std::ptr;
 
 use rustix::mm::{Advice, madvise};
@@ -9,13 +10,13 @@ const PAGE: usize = 2 << 20;
 
 /// Asks the kernel to put what is not yet touched of a large buffer on huge pages: to fault in small ones one by one takes
 /// longer than to fill them.
-pub(crate) fn advise(buffer: &mut Vec<u8>) {
-    let start = buffer.as_ptr() as usize;
+pub(crate) fn advise(fresh: &mut [MaybeUninit<u8>]) {
+    let start = fresh.as_ptr().expose_provenance();
     let first = start.next_multiple_of(PAGE);
-    let end = (start + buffer.capacity()) / PAGE * PAGE;
+    let end = (start + fresh.len()) / PAGE * PAGE;
     if first < end {
         let range = ptr::with_exposed_provenance_mut(first);
-        // SAFETY: the range lies in the buffer's allocation, and the advice changes no byte of it. A kernel that knows no
+        // SAFETY: the range lies in what we were lent, and the advice changes no byte of it. A kernel that knows no
         // huge pages refuses, and nothing is lost but speed.
         let _ = unsafe { madvise(range, end - first, Advice::LinuxHugepage) };
     }
@@ -30,7 +31,7 @@ mod tests {
         for size in [0, 100, PAGE, 5 * PAGE + 7] {
             let mut buffer = vec![3; size];
             buffer.reserve_exact(size);
-            advise(&mut buffer);
+            advise(buffer.spare_capacity_mut());
             assert!(buffer.iter().all(|byte| *byte == 3));
         }
     }

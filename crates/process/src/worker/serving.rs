@@ -9,9 +9,10 @@ use crate::image;
 use crate::link::WorkerEnd;
 use crate::notes::Notes;
 use crate::slots::Page;
-use crate::sys::{abort, resources, stdio};
-use crate::wire::{Down, Offsets, Step, TaskHead, Ticket, Up};
+use crate::sys::{abort, huge_pages, resources, stdio};
+use crate::wire::{Down, Offsets, Step, TaskHead, Ticket, Up, describe_parts};
 use concurrent_futures_core::attach::{self, Arrived, Attachment};
+use concurrent_futures_core::codec::{Content, Message, Parts};
 use concurrent_futures_core::task::{
     Entry, Served, Status, StoredContext, WorkerEnv, encode_error, serve, with_running,
 };
@@ -47,7 +48,7 @@ pub(super) struct Server {
     /// The descriptors of what comes next.
     arrived: Arrived,
     /// Used again for every result.
-    output: Vec<u8>,
+    output: Message,
 }
 
 impl Server {
@@ -60,7 +61,7 @@ impl Server {
         max_memory: Option<u64>,
     ) -> Self {
         let (contexts, arrived) = (HashMap::new(), Arrived::default());
-        Server { link, page, contexts, fences, max_memory, notes: None, lane, tray, arrived, output: Vec::new() }
+        Server { link, page, contexts, fences, max_memory, notes: None, lane, tray, arrived, output: fresh_output() }
     }
 
     /// Works until the pool says that it is enough.
@@ -68,7 +69,7 @@ impl Server {
         while let Some((head, body)) = self.link.receive()? {
             match head {
                 Down::Setup { step, call, .. } => {
-                    if !self.set_up(step, call, &body)? {
+                    if !self.set_up(step, call, body)? {
                         return Ok(Leave::Told);
                     }
                 }
@@ -77,13 +78,13 @@ impl Server {
                 }
                 Down::Context { id, .. } => {
                     let arrived = std::mem::take(&mut self.arrived);
-                    self.contexts.insert(id, StoredContext::with_attachments(body, arrived));
+                    self.contexts.insert(id, StoredContext::with_attachments(body.stream, arrived));
                 }
                 Down::Forget { id } => {
                     self.contexts.remove(&id);
                 }
                 Down::Notes { .. } => {
-                    self.notes = Some(Notes::decode(&body)?);
+                    self.notes = Some(Notes::decode(&body.stream)?);
                 }
                 Down::Attached(attached) => {
                     self.arrived = self.tray.receive(attached)?;
@@ -104,19 +105,20 @@ impl Server {
     }
 
     /// `false`: it failed, and the pool knows.
-    fn set_up(&mut self, step: Step, call: Offsets, input: &[u8]) -> io::Result<bool> {
+    fn set_up(&mut self, step: Step, call: Offsets, mut input: Content) -> io::Result<bool> {
         let beside = Beside { handles: Handles::None, arrived: std::mem::take(&mut self.arrived) };
-        let (served, _) = self.call(call, None, None, beside, input)?;
+        let (served, _) = self.call(call, None, None, beside, &mut input)?;
         if served.status == Status::Value {
             return Ok(true);
         }
-        self.link.send(Up::SetupFailed { step, len: self.output.len() as u64 }, &self.output)?;
+        let words = &self.output.stream;
+        self.link.send(Up::SetupFailed { step, len: words.len() as u64 }, words)?;
         self.link.flush()?;
         Ok(false)
     }
 
     /// `true`: the worker is to leave, and the pool knows.
-    fn task(&mut self, task: TaskHead, input: Vec<u8>) -> io::Result<bool> {
+    fn task(&mut self, task: TaskHead, mut input: Content) -> io::Result<bool> {
         // Also those of a revoked task, and what is in the lane for it.
         let notes = self.notes.take().unwrap_or_default();
         let handles = if task.handles { Handles::of(self.receive_handles(task.ticket)) } else { Handles::None };
@@ -136,7 +138,7 @@ impl Server {
         abort::forget_errors();
         let running = Running::new(&notes, &page, task.ticket);
         let (served, attachments) =
-            with_running(&running, || self.call(task.call, task.context, notes.judge, beside, &input))?;
+            with_running(&running, || self.call(task.call, task.context, notes.judge, beside, &mut input))?;
         self.fences.put_back(&notes.limits)?;
         drop(input);
         let mut failed = served.status == Status::Error;
@@ -158,22 +160,32 @@ impl Server {
             failed = self.cannot_send("descriptors", &error);
         }
         let retire = self.max_memory.is_some_and(|max| resources::resident_size().is_ok_and(|size| size > max));
-        let len = self.output.len() as u64;
-        let head = Up::Result { ticket: task.ticket, failed, again: served.again, retire, handles, len };
+        let Message { stream, parts } = &mut self.output;
+        let number = describe_parts(parts, stream);
+        let len = stream.len() as u64;
+        let head = Up::Result { ticket: task.ticket, failed, again: served.again, retire, handles, parts: number, len };
         #[cfg(feature = "chaos")]
-        crate::chaos::befall(&mut *self.link, &self.page, task.ticket, (head, &self.output))?;
-        self.link.send(head, &self.output)?;
-        if self.output.capacity() > KEEP {
-            self.output = Vec::new();
-        }
+        crate::chaos::befall(&mut *self.link, &self.page, task.ticket, (head, stream, parts))?;
+        self.link.send_with_parts(head, stream, parts)?;
+        // A result that has lent its blocks ends here.
+        self.clear_output();
         Ok(retire)
+    }
+
+    fn clear_output(&mut self) {
+        let Message { stream, parts } = &mut self.output;
+        parts.clear();
+        stream.clear();
+        if stream.capacity() > KEEP {
+            *stream = Vec::new();
+        }
     }
 
     /// Makes an error of a result of which something could not be sent beside the bytes.
     fn cannot_send(&mut self, what: &str, error: &io::Error) -> bool {
         let error = CodecError::new(CodecStep::EncodeResult, what, format!("its {what} could not be sent: {error}"));
-        self.output.clear();
-        encode_error(&TaskErrorKind::Codec(error), &mut self.output);
+        self.clear_output();
+        encode_error(&TaskErrorKind::Codec(error), &mut self.output.stream);
         true
     }
 
@@ -207,14 +219,14 @@ impl Server {
         context: Option<u64>,
         judge: Option<u64>,
         beside: Beside,
-        input: &[u8],
+        input: &mut Content,
     ) -> io::Result<(Served, Vec<Attachment>)> {
         let address = |offset| image::address_of(offset).map_err(io::Error::other);
         let entry = Entry { trampoline: address(call.trampoline)?, function: address(call.function)? };
         let judge = judge.map(address).transpose()?;
+        self.clear_output();
         let context = context.and_then(|id| self.contexts.get_mut(&id));
         let mut env = Env { context, judge, beside, attachments: Vec::new() };
-        self.output.clear();
         // SAFETY: the offsets come from the pool, which runs this very program (the boot has made sure of that) and took them
         // from a call that it made; all lie in the code of this image.
         let served = unsafe { serve(entry, input, &mut env, &mut self.output) };
@@ -222,6 +234,10 @@ impl Server {
         stdio::flush();
         Ok((served, env.attachments))
     }
+}
+
+fn fresh_output() -> Message {
+    Message { stream: Vec::new(), parts: Parts::new(Some(huge_pages::advise)) }
 }
 
 /// The pool answers over the control socket.

@@ -14,6 +14,7 @@ use crate::pool::stops::{Seat, Stops};
 use crate::slots::Page;
 use crate::sys::bell::Bell;
 use crate::wire::{Down, Ticket};
+use concurrent_futures_core::codec::Parts;
 use concurrent_futures_core::task::{Reply, Status, Verdict};
 use concurrent_futures_core::{
     Backoff, Executor, ExecutorExt, Future, Handle, Refusal, Shutdown, Task, TaskError, TaskErrorKind,
@@ -59,7 +60,7 @@ impl Executor for Capture {
 struct Posted(Mutex<VecDeque<Down>>);
 
 impl Outbound for Posted {
-    fn post(&self, head: Down, _: Option<&Bytes>) {
+    fn post_with_parts(&self, head: Down, _: Option<&Bytes>, _: Option<&Arc<Parts>>) {
         self.0.lock().push_back(head);
     }
 
@@ -224,7 +225,7 @@ impl Rig {
             state.employ(WorkerId(id), 1, after);
             item
         });
-        let reply = Reply { status: Status::Value, bytes: vec![7], again: !good, handles: None };
+        let reply = Reply { status: Status::Value, bytes: vec![7], parts: vec![], again: !good, handles: None };
         let pause = item.task.judge(&reply);
         if let Some(item) = self.again(item, pause) {
             item.task.complete(reply);

@@ -41,6 +41,7 @@ fn a_worker_is_given_more_only_when_it_is_quick() {
                 state.finished(WorkerId(0), ticket).unwrap().task.complete(Reply {
                     status: Status::Value,
                     bytes: vec![7],
+                    parts: vec![],
                     again: false,
                     handles: None,
                 });
