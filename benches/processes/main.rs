@@ -35,6 +35,7 @@ fn main() {
     small::map(&bench, python);
     payload::send(&bench, python);
     payload::echo(&bench, python);
+    payload::fan_out(&bench);
     start::cold(&bench, python);
     start::replacement(&bench, python);
     start::large_parent(&bench, python);

@@ -3,7 +3,7 @@
 use crate::nothing;
 use crate::pools::{Pool, ours, procspawn};
 use crate::python::{POOLS, Python};
-use concurrent_futures::Portable;
+use concurrent_futures::{Portable, ProcessPoolExecutor, SharedBytes, SharedSlice, SharedSliceMut};
 use concurrent_futures_benches::{Bench, Column, Table, Unit, seconds};
 use procspawn::serde::Shmem;
 use serde_bytes::ByteBuf;
@@ -38,11 +38,16 @@ fn measure(bench: &Bench, mut table: Table<'_>, direction: Direction, python: Op
         Direction::ThereAndBack => ("echo", "The worker returns what it got."),
     };
     table.note(what);
+    table.note(
+        "Made in place: the bytes are in a SharedSlice before the clock starts, as they are where a program fills one.",
+    );
     let (ours, procspawn) = (ours(1, None), procspawn(1));
     for (name, size) in SIZES {
         let count = bench.options().pick(1, if size > 1 << 20 { 3 } else { 50 });
         let mut column = Column::new(name);
         column.row("concurrent-futures Vec<u8>", || sample::<Vec<u8>>(&ours, direction, size, count));
+        column.row("concurrent-futures SharedBytes", || sample::<SharedBytes>(&ours, direction, size, count));
+        column.row("concurrent-futures SharedSlice, made in place", || made_in_place(&ours, direction, size, count));
         column.row("procspawn Vec<u8>", || sample::<Vec<u8>>(&procspawn, direction, size, count));
         column.row("procspawn serde_bytes", || sample::<ByteBuf>(&procspawn, direction, size, count));
         column.row("procspawn Shmem", || sample::<Shmem>(&procspawn, direction, size, count));
@@ -64,6 +69,12 @@ trait Bytes: Portable + Deref<Target: AsRef<[u8]>> {
 impl Bytes for Vec<u8> {
     fn wrap(bytes: Vec<u8>) -> Self {
         bytes
+    }
+}
+
+impl Bytes for SharedBytes {
+    fn wrap(bytes: Vec<u8>) -> Self {
+        SharedBytes::from(bytes)
     }
 }
 
@@ -95,8 +106,77 @@ fn sample<B: Bytes>(pool: &impl Pool, direction: Direction, size: usize, count: 
     elapsed / count as f64
 }
 
+/// As [`sample`], of bytes that have been made where they can be shared.
+fn made_in_place(pool: &impl Pool, direction: Direction, size: usize, count: usize) -> f64 {
+    let payloads: Vec<SharedSlice<u8>> = (0..count).map(|_| filled(size)).collect();
+    let mut back = Vec::with_capacity(count);
+    let elapsed = seconds(|| {
+        for payload in payloads {
+            match direction {
+                Direction::There => assert_eq!(pool.call(touch_shared, payload), (size / PAGE) as u64),
+                Direction::ThereAndBack => back.push(pool.call(nothing::<SharedSlice<u8>>, payload)),
+            }
+        }
+    });
+    assert!(back.iter().all(|bytes| touch_slice(bytes) == (size / PAGE) as u64));
+    elapsed / count as f64
+}
+
+fn filled(size: usize) -> SharedSlice<u8> {
+    let mut bytes = SharedSliceMut::zeroed(size).expect("memory");
+    bytes.fill(1);
+    bytes.freeze()
+}
+
+/// One gigabyte to one worker, and to four.
+pub fn fan_out(bench: &Bench) {
+    let Some(mut table) = bench.table("fan-out", "One SharedSlice to one worker and to four", Unit::MILLISECONDS)
+    else {
+        return;
+    };
+    let size = bench.options().pick(64 << 20, 1 << 30);
+    table.note(format!(
+        "{} MiB, made in place before the clock starts. Each worker gets all of it, and is done when it has the first and the \
+         last byte.",
+        size >> 20
+    ));
+    let (one, four) = (ours(1, None), ours(4, None));
+    let bytes = filled(size);
+    let mut column = Column::new("until all are done");
+    column.row("to one worker", || give(&one, 1, &bytes));
+    column.row("to four workers", || give(&four, 4, &bytes));
+    table.measure(column);
+    let before = shared_memory();
+    give(&one, 1, &bytes);
+    give(&four, 4, &bytes);
+    table.note(format!(
+        "Shared memory of the machine: {before} MiB before it was sent once more, {} MiB after.",
+        shared_memory()
+    ));
+    table.print();
+}
+
+fn give(pool: &ProcessPoolExecutor, workers: usize, bytes: &SharedSlice<u8>) -> f64 {
+    let ends = |bytes: SharedSlice<u8>| u64::from(bytes[0]) + u64::from(bytes[bytes.len() - 1]);
+    seconds(|| {
+        let handles: Vec<_> = (0..workers).map(|_| Pool::submit(pool, ends, bytes.clone())).collect();
+        handles.into_iter().for_each(|handle| assert_eq!(pool.take(handle).expect("the task returns"), 2));
+    })
+}
+
+/// All shared memory of the machine, in MiB.
+fn shared_memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Shmem:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) >> 10
+}
+
 fn touch<B: Bytes>(bytes: B) -> u64 {
     touch_slice((*bytes).as_ref())
+}
+
+fn touch_shared(bytes: SharedSlice<u8>) -> u64 {
+    touch_slice(&bytes)
 }
 
 fn touch_slice(bytes: &[u8]) -> u64 {

@@ -53,7 +53,9 @@ pub use concurrent_futures_process as process;
 #[cfg(feature = "chaos")]
 pub use concurrent_futures_process::Chaos;
 #[cfg(feature = "process")]
-pub use concurrent_futures_process::{ProcessPoolExecutor, StartMethod, init, ipc_channel};
+pub use concurrent_futures_process::{
+    ProcessPoolExecutor, SharedBytes, SharedSlice, SharedSliceMut, StartMethod, bytemuck, init, ipc_channel,
+};
 
 #[cfg(feature = "thread")]
 mod global;

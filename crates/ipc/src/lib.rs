@@ -7,6 +7,7 @@
 //! - [`SharedMemory`]: anonymous, sealed so that nobody can shrink it under another.
 //! - [`futex`]: to sleep until a word of shared memory changes.
 //! - [`Doorbell`]: to be woken through a descriptor.
+//! - [`SharedSlice`] and [`SharedBytes`]: plain data that tasks take and return without a copy.
 //! - [`ring`]: bytes from one process to another, in order, without a system call while both are awake.
 
 #[cfg(not(target_os = "linux"))]
@@ -16,6 +17,11 @@ mod doorbell;
 pub mod futex;
 mod memory;
 pub mod ring;
+mod slice;
 
 pub use doorbell::Doorbell;
 pub use memory::SharedMemory;
+pub use slice::{SharedBytes, SharedSlice, SharedSliceMut};
+
+/// The crate whose trait `Pod` says what plain data is; re-exported so that versions agree.
+pub use bytemuck;

@@ -52,6 +52,8 @@ mod worker;
 pub use boot::init;
 #[cfg(feature = "chaos")]
 pub use chaos::Chaos;
+/// Plain data that tasks take and return without a copy.
+pub use concurrent_futures_ipc::{SharedBytes, SharedSlice, SharedSliceMut, bytemuck};
 /// The channels and the shared memory that tasks may have as arguments and results; re-exported so that versions agree.
 pub use ipc_channel;
 pub use launch::StartMethod;

@@ -63,7 +63,7 @@ fn say(job: Job) -> usize {
 
 #[test]
 fn as_arguments_as_results_and_as_fields_of_both() {
-    with_both(|builder| {
+    with_all(|builder| {
         let pool = builder.max_workers(2).build().unwrap();
         let (reader, to) = Writer::pipe();
         let job = Job { words: vec!["a".into(), "b".into()], to: Some(to.clone()) };
@@ -106,7 +106,7 @@ fn in_a_context_and_in_an_initializer() {
     fn keep(writer: Writer) {
         MINE.set(writer).unwrap();
     }
-    with_both(|builder| {
+    with_all(|builder| {
         let (initialized, writer) = Writer::pipe();
         let pool = builder.max_workers(2).initializer(keep, writer).build().unwrap();
         let (reader, context) = Writer::pipe();
@@ -146,7 +146,7 @@ fn a_retried_task_and_one_that_waits_behind_a_death_have_them_again() {
         }
         std::process::id()
     }
-    with_both(|builder| {
+    with_all(|builder| {
         let pool = builder.max_workers(1).build().unwrap();
         let place = Place::new();
         let (reader, to) = Writer::pipe();
@@ -232,7 +232,10 @@ fn only_what_is_sent_to_a_worker_may_have_any() {
 /// What is killed at any moment leaves no descriptor open, and loses only what had started.
 #[test]
 fn kills_at_any_moment() {
-    let pool = pool(2);
+    with_all(|builder| survive_kills(&builder.max_workers(2).build().unwrap()));
+}
+
+fn survive_kills(pool: &ProcessPoolExecutor) {
     pool.warm_up().unwrap();
     let (reader, to) = Writer::pipe();
     for round in 0..30 {
@@ -251,6 +254,7 @@ fn kills_at_any_moment() {
             }
         }
     }
-    drop((to, pool));
+    pool.kill_workers();
+    drop(to);
     assert!(read_to_end(reader).len() > 30 * 10);
 }

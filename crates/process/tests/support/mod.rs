@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use concurrent_futures_core::{Future, TaskError};
-use concurrent_futures_process::{ProcessPoolBuilder, ProcessPoolExecutor, StartMethod};
+use concurrent_futures_process::{DataPath, ProcessPoolBuilder, ProcessPoolExecutor, StartMethod};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,14 @@ pub fn with_both(test: impl Fn(ProcessPoolBuilder)) {
     for method in [StartMethod::ForkServer, StartMethod::Spawn] {
         eprintln!("with {method:?}");
         test(ProcessPoolExecutor::builder().start_method(method));
+    }
+}
+
+/// Runs a test with each start method, over each data path.
+pub fn with_all(test: impl Fn(ProcessPoolBuilder)) {
+    for path in [DataPath::Socket, DataPath::Ring] {
+        eprintln!("over {path:?}");
+        with_both(|builder| test(builder.data_path(path)));
     }
 }
 
