@@ -1,7 +1,7 @@
 //! The side that reads.
 
 use super::place::{Ordering, Place, fence};
-use super::{LOOKS, Nonsense, Wake};
+use super::{Bed, LOOKS, Nonsense, Wake};
 use crate::futex::Waited;
 use std::io;
 use std::mem::MaybeUninit;
@@ -95,6 +95,11 @@ impl Consumer {
         }
         self.make_room_known()?;
         Ok(something)
+    }
+
+    /// Where a thread of this side sleeps while others may have the consumer.
+    pub fn bed(&self) -> Bed {
+        Bed::new(self.place.clone())
     }
 
     /// The producer need not wake this side: it looks.

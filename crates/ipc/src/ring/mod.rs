@@ -25,6 +25,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod bed;
 mod consumer;
 #[cfg(all(test, concurrent_futures_loom))]
 mod models;
@@ -34,6 +35,7 @@ mod sleeper;
 #[cfg(all(test, not(concurrent_futures_loom)))]
 mod tests;
 
+pub use bed::Bed;
 pub use consumer::Consumer;
 pub use place::{Place, size};
 pub use producer::{Producer, Ringer};

@@ -141,6 +141,11 @@ impl Sleeper {
         Ok(Waited::Woken)
     }
 
+    /// The same, but once, whatever has ended it.
+    pub(super) fn sleep_once(&self, deadline: Option<Instant>) -> io::Result<Waited> {
+        self.wait(Wake::ByFutex as u32, deadline)
+    }
+
     pub(super) fn wake(&self) -> io::Result<()> {
         self.wake_one()
     }

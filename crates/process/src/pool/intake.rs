@@ -6,12 +6,17 @@ use crate::launch::WorkerId;
 use crate::link::{Frame, Inbound, Inflow};
 use crate::wire::Up;
 use concurrent_futures_core::task::Collector;
+use concurrent_futures_ipc::ring::Bed;
 use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::time::{Duration, Instant};
 
+/// A thread that sleeps at a link looks so often, whatever happens: the word on which it sleeps is one that the worker writes.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// How much a thread that waits takes in at once.
 const BUDGET: usize = 64 * 1024;
 
@@ -24,6 +29,10 @@ pub(super) struct Intake {
     quiet: bool,
     /// What comes can be done by any thread: threads that wait look by themselves.
     for_all: bool,
+    /// Where one of them may sleep until something comes.
+    bed: Option<Bed>,
+    /// One does, or is about to.
+    asleep: AtomicBool,
     desk: Mutex<Desk>,
 }
 
@@ -32,6 +41,8 @@ pub(super) struct Desk {
     inbound: Box<dyn Inbound>,
     /// The worker rings when it has something.
     armed: bool,
+    /// Somebody sleeps here, and looks before and after.
+    claimed: bool,
     /// Nothing is received any more.
     closed: bool,
     /// Taken in and not dealt with; between two calls only what a thread has met that only the supervisor can deal with.
@@ -49,16 +60,18 @@ impl Intake {
         // What a task prints is read by the supervisor before its answer is dealt with.
         let quiet = inbound.is_quiet();
         let for_all = quiet && !captured;
+        let bed = inbound.bed().filter(|_| for_all);
         let desk = Desk {
             inbound,
             armed: false,
+            claimed: false,
             closed: false,
             frames: Vec::new(),
             outcome: None,
             wrong: None,
             news: News::default(),
         };
-        Intake { worker, pool, quiet, for_all, desk: Mutex::new(desk) }
+        Intake { worker, pool, quiet, for_all, bed, asleep: AtomicBool::new(false), desk: Mutex::new(desk) }
     }
 
     // ---- the supervisor
@@ -126,6 +139,50 @@ impl Collector for Intake {
             pool.bell.ring();
         }
     }
+
+    fn claim(&self) -> bool {
+        self.bed.is_some() && !std::mem::replace(&mut self.desk.lock().claimed, true)
+    }
+
+    fn sleep(&self, deadline: Option<Instant>, wanted: &dyn Fn() -> bool) {
+        let Some(bed) = &self.bed else { return };
+        // Whoever makes that there is nothing to wait for any more does it first, and looks at this word then.
+        self.asleep.store(true, Ordering::SeqCst);
+        let found = {
+            let mut desk = self.desk.lock();
+            desk.armed = false;
+            if desk.closed || desk.is_for_the_supervisor() {
+                // What is in the link is not for this thread.
+                bed.note();
+                false
+            } else {
+                desk.inbound.arm_bed()
+            }
+        };
+        if !found && wanted() {
+            let until = Instant::now() + LONGEST_SLEEP;
+            // An error would be a nap of no length; the caller looks again.
+            let _ = bed.sleep(Some(deadline.map_or(until, |deadline| deadline.min(until))));
+        }
+        self.asleep.store(false, Ordering::Relaxed);
+        let mut desk = self.desk.lock();
+        desk.inbound.disarm();
+        self.take_in(desk);
+    }
+
+    fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed)
+            && let Some(bed) = &self.bed
+            && let Err(error) = bed.wake()
+        {
+            unreachable!("a futex in memory that is mapped is woken: {error}");
+        }
+    }
+
+    fn release(&self) {
+        self.desk.lock().claimed = false;
+    }
 }
 
 impl Desk {
@@ -153,11 +210,14 @@ impl Desk {
 
     /// From now on the worker rings. `true`: it does not, for something is there already.
     pub(super) fn arm(&mut self) -> bool {
-        if self.closed || self.armed && !self.is_for_the_supervisor() {
+        if self.closed {
             return false;
         }
-        self.armed = !self.inbound.arm();
-        !self.armed || self.is_for_the_supervisor()
+        // Who sleeps here looks by itself. Others arm anew each time: a worker may have been stopped before it rang.
+        if !self.claimed {
+            self.armed = !self.inbound.arm();
+        }
+        !self.armed && !self.claimed || self.is_for_the_supervisor()
     }
 
     /// Somebody looks.
