@@ -36,6 +36,7 @@ pub(crate) use inbox::{Filled, Inbox, Source};
 use crate::sys::poller::Poller;
 use crate::wire::{Down, Up};
 use concurrent_futures_core::codec::{Content, Parts};
+use concurrent_futures_ipc::ring::Bed;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
@@ -163,6 +164,14 @@ pub(crate) trait Inbound: Send + fmt::Debug {
     /// Nobody of the parent looks from now on: the worker is to ring the supervisor for what comes. `true`: it is not, for
     /// something is there already, look again. A path whose descriptor tells by itself has nothing to do.
     fn arm(&mut self) -> bool;
+    /// As `arm`, for a thread that is about to sleep in the [`bed`](Self::bed).
+    fn arm_bed(&mut self) -> bool {
+        true
+    }
+    /// Where a thread that waits for an answer can sleep until something comes, if there is such a place.
+    fn bed(&self) -> Option<Bed> {
+        None
+    }
     /// Somebody of the parent looks from now on, and arms when it stops: the worker need not ring.
     fn disarm(&mut self);
     /// The descriptor does not tell of what comes, but the worker does, and only when it is [armed](Self::arm). A look costs

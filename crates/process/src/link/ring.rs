@@ -6,7 +6,7 @@ use super::{Bytes, Frame, Inbound, Inflow, Outbound, Pair, SMALL, Wiring, Worker
 use crate::sys::poller::Interest;
 use crate::wire::{DOWN, Down, Head, UP, Up};
 use concurrent_futures_core::codec::Parts;
-use concurrent_futures_ipc::ring::{self, Consumer, Nonsense, Place, Producer, Ringer, Wake};
+use concurrent_futures_ipc::ring::{self, Bed, Consumer, Nonsense, Place, Producer, Ringer, Wake};
 use concurrent_futures_ipc::{Doorbell, SharedMemory};
 use parking_lot::Mutex;
 use std::io::{self, IoSlice};
@@ -253,6 +253,14 @@ impl Inbound for Receiving {
     fn arm(&mut self) -> bool {
         // What is wrong is found by the next look.
         self.consumer.arm(Wake::ByDoorbell).unwrap_or(true)
+    }
+
+    fn arm_bed(&mut self) -> bool {
+        self.consumer.arm(Wake::ByFutex).unwrap_or(true)
+    }
+
+    fn bed(&self) -> Option<Bed> {
+        Some(self.consumer.bed())
     }
 
     fn disarm(&mut self) {
