@@ -16,12 +16,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a worker that has just proved to be quick is given at a time.
 const WINDOW_MAX: usize = SLOTS / 2;
 /// What every worker is given at a time: one task to run, and one so that it need not wait for the next.
 const WINDOW_MIN: usize = 2;
+/// So much work it may have at a time, so that it need not wait for us.
+const AHEAD_TIME: Duration = Duration::from_micros(500);
 /// Not more than this is buffered at a worker behind the task that it runs: it would be sent twice if the worker died, and
 /// takes long to send anyway.
 const AHEAD: usize = 1 << 20;
@@ -81,6 +83,8 @@ pub(super) struct Member {
     /// Tasks that have run.
     served: usize,
     window: usize,
+    /// Since when it has had something to do without a break, as far as known; its last answers count from there.
+    busy_since: Option<Instant>,
     /// It is given one task at a time, whatever its window: what it prints is that task's.
     alone: bool,
     /// The contexts that it has, the one used last at the end.
@@ -141,6 +145,7 @@ impl Member {
             sent: 0,
             served: 0,
             window: WINDOW_MIN,
+            busy_since: None,
             alone: false,
             contexts: VecDeque::new(),
         }
@@ -448,11 +453,20 @@ impl Member {
         self.bytes -= items.iter().map(Item::size).sum::<usize>();
     }
 
-    /// It had `done` answers ready at once, has nothing left, and there was more for it to do: it is quicker than we are.
-    pub(super) fn starved(&mut self, done: usize) {
-        if done >= self.window {
-            self.window = (self.window * 2).min(WINDOW_MAX);
-        }
+    /// It has given `done` answers since it was asked last, and it is `now`: it is given as many tasks at a time as it does in
+    /// [`AHEAD_TIME`], by what it has just shown.
+    pub(super) fn has_done(&mut self, done: usize, now: Instant) {
+        let since = self.busy_since.replace(now);
+        // What it has had to wait for tells nothing of its tasks.
+        let Some(since) = since else { return };
+        let each = now.saturating_duration_since(since).as_nanos() / done as u128;
+        let window = usize::try_from(AHEAD_TIME.as_nanos() / each.max(1)).unwrap_or(WINDOW_MAX);
+        self.window = window.min(2 * self.window).clamp(WINDOW_MIN, WINDOW_MAX);
+    }
+
+    /// It has nothing to do, and there is nothing for it.
+    pub(super) fn rests(&mut self) {
+        self.busy_since = None;
     }
 
     /// It is dead: what it had, in the order of sending, with the tickets.

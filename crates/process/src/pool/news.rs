@@ -11,6 +11,7 @@ use crate::wire::{Step, Up};
 use concurrent_futures_core::codec::Content;
 use concurrent_futures_core::task::{Reply, Status};
 use concurrent_futures_core::{CodecStep, KilledBy, TaskError, TaskOutput};
+use std::time::Instant;
 
 /// What frames mean for others than the state.
 #[derive(Debug, Default)]
@@ -34,11 +35,12 @@ impl News {
         id: WorkerId,
         frames: impl Iterator<Item = Frame<Up>>,
     ) -> Result<(), String> {
+        let now = Instant::now();
         let mut state = pool.lock();
         let before = self.done.len();
         let sense = { frames }.try_for_each(|(head, body)| self.digest(&mut state, id, head, body));
         if sense.is_ok() {
-            state.employ(id, self.done.len() - before, &mut self.after);
+            state.employ(id, self.done.len() - before, now, &mut self.after);
         }
         // While the lock is held: what is over for the state is not over for the pool before it is settled.
         pool.settling.begin(self.done.len() - before);

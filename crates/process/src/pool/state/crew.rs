@@ -7,6 +7,7 @@ use crate::pool::placement::Remains;
 use crate::wire::Down;
 use concurrent_futures_core::KilledBy;
 use rustix::process::Signal;
+use std::time::Instant;
 
 impl State {
     pub(in crate::pool) fn add(&mut self, member: Member) {
@@ -34,7 +35,7 @@ impl State {
         // Otherwise it was told to leave before it was ready.
         if first && member.stage == Stage::Starting {
             member.stage = Stage::Ready;
-            self.employ(id, 0, after);
+            self.employ(id, 0, Instant::now(), after);
             after.crew |= self.warming > 0;
         }
         first

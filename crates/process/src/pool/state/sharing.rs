@@ -8,17 +8,13 @@ use std::time::Instant;
 
 impl State {
     /// The worker has answered; `done` tasks of it are done. Gives it more to do, or lets it go.
-    pub(in crate::pool) fn employ(&mut self, id: WorkerId, done: usize, after: &mut After) {
-        if self.members.get(&id).is_none_or(|member| member.stage != Stage::Ready) {
-            return;
+    pub(in crate::pool) fn employ(&mut self, id: WorkerId, done: usize, now: Instant, after: &mut After) {
+        let Some(member) = self.members.get_mut(&id).filter(|member| member.stage == Stage::Ready) else { return };
+        let idle = member.is_idle();
+        if done > 0 {
+            member.has_done(done, now);
         }
-        if !self.queue.is_empty()
-            && let Some(member) = self.members.get_mut(&id)
-        {
-            let idle = member.is_idle();
-            if idle {
-                member.starved(done);
-            }
+        if !self.queue.is_empty() {
             self.keep_order(id, idle, done == 0);
         }
         self.refill(id, after);
@@ -29,12 +25,13 @@ impl State {
         if is_idle(self) {
             self.relieve(id, after);
         }
-        if is_idle(self) && !self.idle.contains(&id) {
-            self.idle.push(id);
-            if self.limits.idle_timeout.is_some()
-                && let Some(member) = self.members.get_mut(&id)
-            {
-                member.idle_since = Some(Instant::now());
+        if is_idle(self)
+            && let Some(member) = self.members.get_mut(&id)
+        {
+            member.rests();
+            if !self.idle.contains(&id) {
+                self.idle.push(id);
+                member.idle_since = self.limits.idle_timeout.map(|_| Instant::now());
             }
         }
     }

@@ -92,6 +92,8 @@ struct Rig {
     lost: usize,
     /// Attempts that were followed by another one.
     again: usize,
+    /// When the last answer came.
+    clock: Instant,
 }
 
 /// What is asked for a task.
@@ -113,6 +115,7 @@ impl Rig {
             stops: Arc::new(Stops::new(Arc::new(Bell::new().unwrap()))),
             workers: BTreeMap::new(),
             born: 0,
+            clock: Instant::now(),
             futures: Vec::new(),
             started: HashSet::new(),
             finished: 0,
@@ -197,7 +200,7 @@ impl Rig {
             Some(Down::Task(task)) => {
                 self.step(|state, after| {
                     state.met_revoked(WorkerId(id), task.ticket, after).unwrap();
-                    state.employ(WorkerId(id), 0, after);
+                    state.employ(WorkerId(id), 0, Instant::now(), after);
                 });
             }
             Some(Down::End) => worker.leaving = true,
@@ -220,9 +223,12 @@ impl Rig {
     /// The worker's task is done, and well if `good`.
     fn finish_with(&mut self, id: u64, good: bool) -> bool {
         let Some(ticket) = self.workers.get_mut(&id).and_then(|worker| worker.running.take()) else { return false };
+        // No task is quick here.
+        self.clock += Duration::from_millis(1);
+        let now = self.clock;
         let item = self.step(|state, after| {
             let item = state.finished(WorkerId(id), ticket).unwrap();
-            state.employ(WorkerId(id), 1, after);
+            state.employ(WorkerId(id), 1, now, after);
             item
         });
         let reply = Reply { status: Status::Value, bytes: vec![7], parts: vec![], again: !good, handles: None };

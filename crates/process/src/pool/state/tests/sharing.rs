@@ -24,18 +24,20 @@ fn a_worker_is_given_more_only_when_it_is_quick() {
     let waiting = |rig: &Rig| rig.workers[&0].posted.0.lock().len();
     assert_eq!(waiting(&rig), 2);
     for _ in 0..50 {
-        // One answer at a time: the supervisor is quicker.
+        // One answer in a millisecond.
         assert!(rig.take(0) && rig.finish(0));
         assert_eq!(waiting(&rig), 2);
     }
     let mut most = 0;
     for _ in 0..8 {
-        // All answers at once: the worker is quicker.
+        // One in a microsecond.
         let mut tickets = Vec::new();
         while rig.take(0) {
             tickets.extend(rig.workers.get_mut(&0).unwrap().running.take());
         }
         let done = tickets.len();
+        rig.clock += Duration::from_micros(done as u64);
+        let now = rig.clock;
         rig.step(|state, after| {
             for ticket in tickets {
                 state.finished(WorkerId(0), ticket).unwrap().task.complete(Reply {
@@ -46,7 +48,7 @@ fn a_worker_is_given_more_only_when_it_is_quick() {
                     handles: None,
                 });
             }
-            state.employ(WorkerId(0), done, after);
+            state.employ(WorkerId(0), done, now, after);
         });
         most = most.max(waiting(&rig));
     }
@@ -74,8 +76,9 @@ fn what_is_overtaken_by_far_is_fetched_also_where_workers_are_quick() {
     let mut rig = Rig::new(2, None);
     (0..2000).for_each(|_| rig.submit());
     rig.start(true);
+    let now = rig.clock;
     for member in rig.state.members.values_mut() {
-        (0..5).for_each(|_| member.starved(1000));
+        (0..6).for_each(|_| member.has_done(1, now));
     }
     // The first worker is given many, and starts the first of them for ever.
     rig.take(0);
