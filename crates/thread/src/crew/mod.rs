@@ -13,6 +13,7 @@ mod settings;
 mod size;
 mod state;
 mod threads;
+mod whole;
 mod worker;
 
 pub(crate) use closing::{AtExit, unfinished};
@@ -23,19 +24,23 @@ pub(crate) use size::Size;
 
 use concurrent_futures_core::worker::{blocking, current_pool};
 use concurrent_futures_core::{PoolId, Refusal, Stats};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 use queue::Queue;
 use state::{Help, State};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use std::{hint, thread};
+use whole::{Inbox, Whole};
 
 pub(crate) struct Crew {
     pub(crate) id: PoolId,
     pub(crate) settings: Settings,
     state: Padded<Mutex<State>>,
-    /// The queue has jobs (or it is over): for those who look without the lock. Set and cleared under it.
+    /// Locked after the state, if both are.
+    inbox: Padded<Mutex<Inbox>>,
+    /// The queue may have jobs (or it is over): for those who look without a lock. Set with the inbox locked, and cleared
+    /// with both.
     work: Padded<AtomicBool>,
     /// A job was taken while submitters waited for room, or it is over.
     room: Condvar,
@@ -68,19 +73,27 @@ impl Crew {
     pub(crate) fn new(settings: Settings) -> Arc<Self> {
         let queue = Queue::new(settings.sorted);
         let state = State::new(queue, &settings.size, settings.bound.unwrap_or(usize::MAX));
-        Arc::new(Crew {
+        let crew = Arc::new(Crew {
             id: PoolId::next(),
             settings,
             state: Padded(Mutex::new(state)),
+            inbox: Padded(Mutex::default()),
             work: Padded(AtomicBool::new(false)),
             room: Condvar::new(),
             ended: Condvar::new(),
             arrived: Condvar::new(),
-        })
+        });
+        // The inbox learns how things are.
+        drop(crew.lock());
+        crew
     }
 
     /// Puts a job into the queue and sees to it that somebody takes it.
     pub(crate) fn submit(self: &Arc<Self>, job: Job, when_full: WhenFull) -> Result<(), (Job, Refusal)> {
+        let job = match self.submit_quietly(job) {
+            Ok(()) => return Ok(()),
+            Err(job) => job,
+        };
         let state = self.lock();
         match state.refusal() {
             Some(why) => Err((job, why)),
@@ -93,12 +106,7 @@ impl Crew {
     }
 
     #[cold]
-    fn submit_full(
-        self: &Arc<Self>,
-        state: MutexGuard<'_, State>,
-        job: Job,
-        when_full: WhenFull,
-    ) -> Result<(), (Job, Refusal)> {
+    fn submit_full(self: &Arc<Self>, state: Whole<'_>, job: Job, when_full: WhenFull) -> Result<(), (Job, Refusal)> {
         let until = match when_full {
             WhenFull::Refuse => return Err((job, Refusal::Full)),
             WhenFull::WaitUntil(until) => Some(until),
@@ -131,14 +139,14 @@ impl Crew {
             }
             state.waiting_for_room += 1;
             match until {
-                None => self.room.wait(&mut state),
-                Some(until) => is_late = self.room.wait_until(&mut state, until).timed_out(),
+                None => state.wait(&self.room),
+                Some(until) => is_late = state.wait_until(&self.room, until),
             }
             state.waiting_for_room -= 1;
         }
     }
 
-    fn enqueue(self: &Arc<Self>, mut state: MutexGuard<'_, State>, job: Job) {
+    fn enqueue(self: &Arc<Self>, mut state: Whole<'_>, job: Job) {
         state.queue.push(job);
         let alone = state.queue.len() == 1;
         if alone {
@@ -194,10 +202,6 @@ impl Crew {
         state.finished += jobs.len() as u64;
         self.work.0.store(state.is_over(), Ordering::Relaxed);
         jobs
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.0.lock()
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 pub(crate) enum Queue {
-    Fifo(VecDeque<Job>),
+    Fifo(Segments),
     Sorted(Sorted),
 }
 
@@ -21,17 +21,71 @@ struct Ranked {
     job: Job,
 }
 
-/// An empty queue that has room for more than this gives its memory back.
-const KEEP: usize = 1 << 16;
+/// First in, first out. In pieces, so that a long queue is never copied to a larger place and gives its memory back as it
+/// shrinks, and so that one can be put behind another.
+#[derive(Default)]
+pub(crate) struct Segments {
+    first: VecDeque<Job>,
+    /// None of them is empty.
+    more: VecDeque<VecDeque<Job>>,
+    len: usize,
+}
+
+/// Jobs in a piece.
+const SEGMENT: usize = 512;
+
+impl Segments {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn push(&mut self, job: Job) {
+        self.len += 1;
+        let last = self.more.back_mut().unwrap_or(&mut self.first);
+        if last.len() < SEGMENT {
+            last.push_back(job);
+        } else {
+            let mut last = VecDeque::with_capacity(SEGMENT);
+            last.push_back(job);
+            self.more.push_back(last);
+        }
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Job> {
+        if self.first.is_empty() {
+            self.first = self.more.pop_front()?;
+        }
+        self.len -= 1;
+        self.first.pop_front()
+    }
+
+    /// Puts the others behind, and leaves nothing there.
+    pub(crate) fn append(&mut self, others: &mut Segments) {
+        if self.is_empty() {
+            // With their memory, which so goes to and fro.
+            std::mem::swap(self, others);
+            return;
+        }
+        self.len += std::mem::take(&mut others.len);
+        if !others.first.is_empty() {
+            self.more.push_back(std::mem::take(&mut others.first));
+        }
+        self.more.append(&mut others.more);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Job> {
+        self.first.iter().chain(self.more.iter().flatten())
+    }
+}
 
 impl Queue {
     pub(crate) fn new(sorted: bool) -> Self {
-        if sorted { Queue::Sorted(Sorted::default()) } else { Queue::Fifo(VecDeque::new()) }
+        if sorted { Queue::Sorted(Sorted::default()) } else { Queue::Fifo(Segments::default()) }
     }
 
     pub(crate) fn len(&self) -> usize {
         match self {
-            Queue::Fifo(jobs) => jobs.len(),
+            Queue::Fifo(jobs) => jobs.len,
             Queue::Sorted(sorted) => sorted.heap.len(),
         }
     }
@@ -42,7 +96,7 @@ impl Queue {
 
     pub(crate) fn push(&mut self, job: Job) {
         match self {
-            Queue::Fifo(jobs) => jobs.push_back(job),
+            Queue::Fifo(jobs) => jobs.push(job),
             Queue::Sorted(sorted) => {
                 let rank = (job.priority(), Reverse(sorted.arrivals));
                 sorted.arrivals += 1;
@@ -53,14 +107,20 @@ impl Queue {
 
     pub(crate) fn pop(&mut self) -> Option<Job> {
         match self {
-            Queue::Fifo(jobs) => {
-                let job = jobs.pop_front();
-                if jobs.is_empty() && jobs.capacity() > KEEP {
-                    *jobs = VecDeque::new();
-                }
-                job
-            }
+            Queue::Fifo(jobs) => jobs.pop(),
             Queue::Sorted(sorted) => sorted.heap.pop().map(|ranked| ranked.job),
+        }
+    }
+
+    pub(crate) fn is_sorted(&self) -> bool {
+        matches!(self, Queue::Sorted(_))
+    }
+
+    /// Puts jobs behind those that are here.
+    pub(crate) fn append(&mut self, jobs: &mut Segments) {
+        match self {
+            Queue::Fifo(here) => here.append(jobs),
+            Queue::Sorted(_) => std::iter::from_fn(|| jobs.pop()).for_each(|job| self.push(job)),
         }
     }
 
@@ -101,3 +161,44 @@ impl PartialEq for Ranked {
 }
 
 impl Eq for Ranked {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use concurrent_futures_core::TaskId;
+    use concurrent_futures_core::task::closure;
+
+    fn put(jobs: &mut Segments, order: &mut Vec<TaskId>, count: usize) {
+        for _ in 0..count {
+            let (task, _) = closure(|| ());
+            order.push(task.id());
+            jobs.push(Job::Task(task));
+        }
+    }
+
+    fn id(job: &Job) -> TaskId {
+        match job {
+            Job::Task(task) => task.id(),
+            Job::Scoped(_) => unreachable!("there are none here"),
+        }
+    }
+
+    #[test]
+    fn the_order_is_kept_whatever_the_pieces() {
+        let sizes = [0, 1, SEGMENT - 1, SEGMENT, SEGMENT + 1, 3 * SEGMENT];
+        for (here, there) in sizes.iter().flat_map(|here| sizes.map(|there| (*here, there))) {
+            let (mut jobs, mut others, mut order) = (Segments::default(), Segments::default(), Vec::new());
+            put(&mut jobs, &mut order, here + 1);
+            // It begins in the middle of a piece.
+            assert_eq!(jobs.pop().map(|job| id(&job)), Some(order.remove(0)));
+            put(&mut others, &mut order, there);
+            jobs.append(&mut others);
+            assert!(others.is_empty() && others.pop().is_none());
+            put(&mut jobs, &mut order, 2);
+            assert!(jobs.iter().map(id).eq(order.iter().copied()));
+            assert_eq!(jobs.len, order.len());
+            assert!(std::iter::from_fn(|| jobs.pop()).map(|job| id(&job)).eq(order));
+            assert!(jobs.is_empty());
+        }
+    }
+}

@@ -96,7 +96,7 @@ impl Crew {
         let mut state = self.lock();
         state.waiting_for_start += 1;
         while state.is_starting() {
-            self.arrived.wait(&mut state);
+            state.wait(&self.arrived);
         }
         state.waiting_for_start -= 1;
     }

@@ -246,6 +246,16 @@ impl State {
         }
     }
 
+    /// The next job, if whoever takes it need look at nothing else and tell nobody.
+    pub(crate) fn next_quietly(&mut self) -> Option<Job> {
+        if self.is_overstaffed || self.has_help || self.waiting_for_room > 0 { None } else { self.queue.pop() }
+    }
+
+    /// Whether whoever puts a job in need look at nothing else and tell nobody.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_open && !self.has_help && self.bound == usize::MAX && !self.queue.is_sorted()
+    }
+
     /// A worker that looked for work, or was woken, is at the queue.
     pub(crate) fn end_search(&mut self) {
         self.searching -= 1;

@@ -107,7 +107,7 @@ impl Crew {
                 state.joining -= 1;
                 self.ended.notify_all();
             } else if state.spawning > 0 || state.joining > 0 {
-                self.ended.wait(&mut state);
+                state.wait(&self.ended);
             } else {
                 return;
             }
@@ -119,7 +119,7 @@ impl Crew {
     pub(super) fn join_until(&self, until: Instant) -> bool {
         let mut state = self.lock();
         while state.threads() > 0 {
-            if self.ended.wait_until(&mut state, until).timed_out() && state.threads() > 0 {
+            if state.wait_until(&self.ended, until) && state.threads() > 0 {
                 return false;
             }
         }

@@ -2,10 +2,10 @@
 
 use super::parker::Parker;
 use super::state::{Help, Next, State};
+use super::whole::Whole;
 use super::{Crew, Desk, Job};
 use concurrent_futures_core::PoolId;
 use concurrent_futures_core::worker::{self, WorkerThread};
-use parking_lot::MutexGuard;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,11 +37,16 @@ pub(super) fn serve(crew: &Arc<Crew>, number: usize) {
             Next::Run(job) => {
                 crew.after_taking(state);
                 run(job, &desk);
+                state = loop {
+                    match crew.next_quietly() {
+                        Ok(job) => run(job, &desk),
+                        Err(state) => break state,
+                    }
+                };
                 has_searched = false;
-                state = crew.lock();
-                state.finished += 1;
             }
             Next::Search => {
+                crew.note_empty(&state);
                 drop(state);
                 crew.search();
                 has_searched = true;
@@ -82,10 +87,8 @@ impl Crew {
     }
 
     /// A job was taken out: says so to those who look, wait for room, or are needed for the rest.
-    fn after_taking(self: &Arc<Self>, state: MutexGuard<'_, State>) {
-        if state.queue.is_empty() && !state.is_over() {
-            self.work.0.store(false, Ordering::Relaxed);
-        }
+    fn after_taking(self: &Arc<Self>, state: Whole<'_>) {
+        self.note_empty(&state);
         let help = state.help();
         let wanted = state.waiting_for_room > 0;
         drop(state);
@@ -94,6 +97,13 @@ impl Crew {
         }
         if help != Help::None {
             self.call_help();
+        }
+    }
+
+    /// Those who look without a lock are to see it.
+    fn note_empty(&self, state: &State) {
+        if state.queue.is_empty() && !state.is_over() {
+            self.work.0.store(false, Ordering::Relaxed);
         }
     }
 
@@ -108,7 +118,7 @@ impl Crew {
     }
 
     /// Sleeps until called; a worker that need not be kept only for a time.
-    fn sleep<'a>(&'a self, mut state: MutexGuard<'a, State>, parker: &Arc<Parker>) -> (MutexGuard<'a, State>, Sleep) {
+    fn sleep<'a>(&'a self, mut state: Whole<'a>, parker: &Arc<Parker>) -> (Whole<'a>, Sleep) {
         state.park(parker);
         let patience = state.patience();
         drop(state);
