@@ -3,6 +3,7 @@
 use concurrent_futures::prelude::*;
 use concurrent_futures::{Executor, Handle, Refusal, Shutdown};
 use concurrent_futures_core::Task;
+use concurrent_futures_core::codec::Message;
 use concurrent_futures_core::task::{Reply, WorkerEnv, serve};
 use concurrent_futures_ipc::SharedMemory;
 use concurrent_futures_ipc::ring::{Consumer, Place, Producer, size};
@@ -91,12 +92,12 @@ impl WorkerEnv for Plain {}
 
 impl Executor for Wire {
     fn submit_task(&self, task: Task) {
-        let call = task.encode().expect("a number is encoded");
-        task.release_work();
-        let mut bytes = Vec::new();
+        let call = task.send(None).expect("a number is encoded");
+        let mut out = Message::default();
         // SAFETY: this very program has made the call, and its addresses are those of this process.
-        let served = unsafe { serve(call.entry, &call.input, &mut Plain, &mut bytes) };
-        task.complete(Reply { status: served.status, bytes, again: served.again, handles: None });
+        let served = unsafe { serve(call.entry, &mut call.input.into(), &mut Plain, &mut out) };
+        let (bytes, parts) = (out.stream, Vec::new());
+        task.complete(Reply { status: served.status, bytes, parts, again: served.again, handles: None });
     }
 
     fn try_submit_task(&self, task: Task) -> Result<(), (Task, Refusal)> {

@@ -70,6 +70,14 @@ pub(crate) fn contain<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     contain_as(Mode::Outside, f)
 }
 
+/// Drops what is the user's: a destructor that panics must not take an executor's thread along.
+#[inline]
+pub(crate) fn contain_drop<T>(value: T) {
+    if std::mem::needs_drop::<T>() {
+        let _ = contain(|| drop(value));
+    }
+}
+
 /// The same for what goes into an error, with its message: an encoder, a decoder. The panic hook prints nothing.
 pub(crate) fn contain_quietly<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     install_hook();

@@ -59,8 +59,8 @@ impl<W: Work> TableOf<W> {
             match unsafe { last.read_inside::<W::Out>() } {
                 // As a rule.
                 Outcome::Empty => {}
-                Outcome::Ready(Ok(value)) => contain_drop(value),
-                other => contain_drop(other),
+                Outcome::Ready(Ok(value)) => panics::contain_drop(value),
+                other => panics::contain_drop(other),
             }
         }
         if last.extras().is_some() {
@@ -101,7 +101,7 @@ impl<W: Work> TableOf<W> {
         let cell = ManuallyDrop::new(Ref(header));
         // SAFETY: the caller vouches for it.
         let work = unsafe { cell.read_work::<W>() };
-        contain_drop(work);
+        panics::contain_drop(work);
     }
 
     /// # Safety
@@ -129,7 +129,7 @@ impl<W: Work> TableOf<W> {
         }
         if cell.state() & WORK != 0 {
             // SAFETY: somebody else has resolved it, and so beside the storage: what the runner wrote is there, and its own.
-            contain_drop(unsafe { cell.read_inside::<W::Out>() });
+            panics::contain_drop(unsafe { cell.read_inside::<W::Out>() });
             cell.clear_flags(WORK);
         }
         if releases {
@@ -202,12 +202,5 @@ impl<W: Work> TableOf<W> {
         // SAFETY: the caller vouches for it.
         unsafe { cell.with_outcome(put) };
         failed
-    }
-}
-
-/// Drops what is the user's: a destructor that panics must not take an executor's thread along.
-fn contain_drop<T>(value: T) {
-    if std::mem::needs_drop::<T>() {
-        let _ = panics::contain(|| drop(value));
     }
 }

@@ -23,8 +23,7 @@ pub(crate) trait Work: Sized {
     /// As `encode`, and large blocks stand beside the bytes, in the memory where they are; nothing else is left of the work.
     fn send(self, _advice: Option<Advice>) -> Result<Call, TaskErrorKind> {
         let call = self.encode();
-        // Its destructor is the user's.
-        let _ = panics::contain(|| drop(self));
+        panics::contain_drop(self);
         call
     }
 

@@ -30,23 +30,18 @@ pub(super) struct Encoder<'a> {
 /// Where large blocks go.
 pub(super) struct Beside<'a> {
     parts: &'a mut Parts,
-    /// The value has its blocks on the heap, and they outlive the encoding.
-    lending: bool,
+    /// Whether the value has its blocks on the heap, where they outlive the encoding. Asked when there is a block.
+    can_lend: fn() -> bool,
 }
 
 impl<'a> Beside<'a> {
-    /// Large blocks are copied to `parts`.
-    pub(super) fn copying(parts: &'a mut Parts) -> Self {
-        Beside { parts, lending: false }
-    }
-
-    /// Large blocks are lent to `parts`.
+    /// Large blocks go to `parts`: lent, if they can be, else as copies.
     ///
     /// # Safety
-    /// Each block that the encoder meets stays where it is, unchanged, until the caller has taken the parts back or has
-    /// given the value to them ([`Parts::keep`]).
-    pub(super) unsafe fn lending(parts: &'a mut Parts) -> Self {
-        Beside { parts, lending: true }
+    /// If `can_lend` says so, each block that the encoder meets stays where it is, unchanged, until the caller has taken the
+    /// parts back or has given the value to them ([`Parts::keep`]).
+    pub(super) unsafe fn new(parts: &'a mut Parts, can_lend: fn() -> bool) -> Self {
+        Beside { parts, can_lend }
     }
 }
 
@@ -153,13 +148,14 @@ impl<'a> Encoder<'a> {
         self.output().extend_from_slice(bytes);
     }
 
+    #[inline]
     fn put_beside(&mut self, bytes: &[u8], unit: Unit) -> bool {
         let wants = |beside: &&mut Beside<'_>| beside.parts.wants(bytes.len());
-        let Some(Beside { parts, lending }) = self.beside.as_mut().filter(wants) else { return false };
-        if !*lending {
+        let Some(Beside { parts, can_lend }) = self.beside.as_mut().filter(wants) else { return false };
+        if !can_lend() {
             return parts.push_copy(bytes, unit);
         }
-        // SAFETY: whoever made a `Beside` that lends has vouched for it.
+        // SAFETY: whoever made the `Beside` has vouched for it.
         unsafe { parts.push_lent(bytes, unit) };
         true
     }

@@ -115,23 +115,17 @@ pub fn encode_whole<T: Serialize + Send + 'static>(
     known: usize,
 ) -> Result<Encoded, CodecFailure> {
     let before = out.parts.len();
-    let lending = parts::can_lend::<T>();
-    let beside = if lending {
-        // SAFETY: the blocks of such a type are on the heap. They are neither changed nor freed while it is kept, and below
-        // the value is given to `parts`, or its blocks are taken off.
-        unsafe { Beside::lending(&mut out.parts) }
-    } else {
-        Beside::copying(&mut out.parts)
-    };
+    // SAFETY: the blocks of a type that can lend are on the heap. They are neither changed nor freed while the value is kept,
+    // and below it is given to `parts`, or its blocks are taken off.
+    let beside = unsafe { Beside::new(&mut out.parts, parts::can_lend::<T>) };
     let encoded = encode_to(&value, &mut out.stream, Some(beside), known);
     if encoded.is_err() {
         out.parts.truncate(before);
     }
-    if lending && out.parts.lent_since(before) {
+    if out.parts.lent_since(before) {
         out.parts.keep(Box::new(value));
     } else {
-        // Its destructor is the user's.
-        let _ = panics::contain(|| drop(value));
+        panics::contain_drop(value);
     }
     encoded
 }

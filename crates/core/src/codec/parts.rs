@@ -119,6 +119,7 @@ impl Parts {
     }
 
     /// Whether a block of `size` bytes is to be a part.
+    #[inline]
     pub(super) fn wants(&self, size: usize) -> bool {
         size >= self.min && self.list.len() < PARTS_MAX
     }
@@ -150,6 +151,7 @@ impl Parts {
         self.lenders.push(lender);
     }
 
+    #[inline]
     pub(super) fn lent_since(&self, start: usize) -> bool {
         self.list[start..].iter().any(|part| matches!(part, Part::Lent(..)))
     }

@@ -36,7 +36,7 @@ impl<F: Function> Work for One<F> {
         let One { function, context, args } = self;
         let encoded_context = context.encode();
         // The last one that uses it may drop it here; its destructor is the user's.
-        let _ = panics::contain(|| drop(context));
+        panics::contain_drop(context);
         let mut message = Message { stream: Vec::new(), parts: Parts::new(advice) };
         let encoded = codec::encode_whole(args, &mut message, 0).map_err(|f| argument_error::<F>(f.message()))?;
         let Message { stream: input, parts } = message;
@@ -84,7 +84,7 @@ impl<F: Function> Work for Chunk<F> {
         let Chunk { function, context, items } = self;
         let encoded_context = context.encode();
         // The last one that uses it may drop it here; its destructor is the user's.
-        let _ = panics::contain(|| drop(context));
+        panics::contain_drop(context);
         Ok(encode_items::<F, _>(function, encoded_context?, items, codec::encode_whole, Parts::new(advice)))
     }
 
