@@ -1,8 +1,10 @@
 //! What a worker costs that does nothing.
 
-use crate::pools::{Pool, ours, procspawn};
+use crate::pools::{Pool, procspawn};
 use crate::python::{POOLS, Python};
+use crate::start::{WAYS, started};
 use concurrent_futures::StartMethod;
+use concurrent_futures::process::DataPath;
 use concurrent_futures_benches::{Bench, Column, Unit};
 use std::fs::read_to_string;
 use std::time::Duration;
@@ -19,10 +21,11 @@ pub fn of_an_idle_worker(bench: &Bench, python: Option<&Python>) {
     );
     table.note("times as much it is. The fork server is one more process in each pool.");
     let mut column = Column::new("pool of one");
-    column.row("concurrent-futures, fork server", || worker(ours(1, Some(StartMethod::ForkServer))));
-    column.row("concurrent-futures, spawn", || worker(ours(1, Some(StartMethod::Spawn))));
+    for (name, method, path) in WAYS {
+        column.row(name, move || worker(started(1, method, path)));
+    }
     column.row("concurrent-futures, the fork server itself", || {
-        let pool = ours(1, Some(StartMethod::ForkServer));
+        let pool = started(1, StartMethod::ForkServer, DataPath::Ring);
         let server = pool.call(|_: u64| std::os::unix::process::parent_id(), 7);
         private(server)
     });

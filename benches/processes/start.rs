@@ -1,15 +1,26 @@
 //! What it costs to have a worker.
 
 use crate::nothing;
-use crate::pools::{Pool, ours, procspawn};
+use crate::pools::{Pool, procspawn};
 use crate::python::Python;
-use concurrent_futures::StartMethod;
+use concurrent_futures::process::DataPath;
+use concurrent_futures::{ProcessPoolExecutor, StartMethod};
 use concurrent_futures_benches::{Bench, Column, Unit, seconds};
 use rustix::process::{Signal, getpid, kill_process};
 use std::hint::black_box;
 
-const METHODS: [(&str, StartMethod); 2] =
-    [("concurrent-futures, fork server", StartMethod::ForkServer), ("concurrent-futures, spawn", StartMethod::Spawn)];
+/// Ways to start workers, and what the pool sends its tasks by.
+pub const WAYS: [(&str, StartMethod, DataPath); 3] = [
+    ("concurrent-futures, fork server", StartMethod::ForkServer, DataPath::Ring),
+    ("concurrent-futures, fork server, sockets", StartMethod::ForkServer, DataPath::Socket),
+    ("concurrent-futures, spawn", StartMethod::Spawn, DataPath::Ring),
+];
+
+/// A pool of so many.
+pub fn started(workers: usize, method: StartMethod, path: DataPath) -> ProcessPoolExecutor {
+    let builder = ProcessPoolExecutor::builder().max_workers(workers).start_method(method).data_path(path);
+    builder.build().expect("a pool of processes")
+}
 
 /// From nothing to the first result.
 pub fn cold(bench: &Bench, python: Option<&Python>) {
@@ -18,8 +29,8 @@ pub fn cold(bench: &Bench, python: Option<&Python>) {
     table.note("`u64 -> u64`. The end of the pool is not counted.");
     table.note("Python's fork server is started once in a program; that is not counted either.");
     let mut column = Column::new("2 workers");
-    for (name, method) in METHODS {
-        column.row(name, move || first_result(|| ours(2, Some(method))));
+    for (name, method, path) in WAYS {
+        column.row(name, move || first_result(|| started(2, method, path)));
     }
     column.row("procspawn", || first_result(|| procspawn(2)));
     if let Some(python) = python {
@@ -43,7 +54,7 @@ pub fn replacement(bench: &Bench, python: Option<&Python>) {
     table.note(
         "result taken. Python's executor is broken then: a new one is made. multiprocessing.Pool loses the task.",
     );
-    let pools = METHODS.map(|(name, method)| (name, ours(1, Some(method))));
+    let pools = WAYS.map(|(name, method, path)| (name, started(1, method, path)));
     let procspawn = procspawn(1);
     let mut column = Column::new("1 worker");
     for (name, pool) in &pools {
@@ -64,10 +75,10 @@ pub fn large_parent(bench: &Bench, python: Option<&Python>) {
     let Some(mut table) = bench.table("large-parent", title, Unit::MILLISECONDS) else { return };
     table.note("In brackets: how many times as fast it is from a small parent.");
     let large = format!("parent that holds {mib} MiB");
-    for (name, method) in METHODS {
+    for (name, method, path) in WAYS {
         let mut column = Column::new(name);
-        column.row("small parent", || first_result(|| ours(1, Some(method))));
-        column.row(&large, || with_ballast(mib, || first_result(|| ours(1, Some(method)))));
+        column.row("small parent", || first_result(|| started(1, method, path)));
+        column.row(&large, || with_ballast(mib, || first_result(|| started(1, method, path))));
         table.measure(column);
     }
     let mut column = Column::new("procspawn");

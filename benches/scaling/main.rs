@@ -9,6 +9,7 @@ mod plot;
 mod work;
 
 use concurrent_futures::prelude::*;
+use concurrent_futures::process::DataPath;
 use concurrent_futures_benches::{Bench, Column, Options, Unit};
 use plot::{Line, Panel, Plot};
 use std::thread::available_parallelism;
@@ -21,7 +22,10 @@ fn main() {
     let Some(options) = Options::from_args() else { return };
     let bench = Bench::new("Scaling", options);
     let threads = |workers| ThreadPoolExecutor::new(workers).expect("a pool of threads");
-    let processes = |workers| ProcessPoolExecutor::new(workers).expect("a pool of processes");
+    let processes = |workers| {
+        let builder = ProcessPoolExecutor::builder().max_workers(workers).data_path(DataPath::Ring);
+        builder.build().expect("a pool of processes")
+    };
     scaling(&bench, "threads", threads);
     scaling(&bench, "processes", processes);
     idle::idle(&bench);
