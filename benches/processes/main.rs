@@ -33,6 +33,7 @@ fn main() {
     small::round_trip(&bench, python);
     small::round_trip_paused(&bench, python);
     small::map(&bench, python);
+    small::map_of_work(&bench);
     payload::send(&bench, python);
     payload::echo(&bench, python);
     payload::fan_out(&bench);

@@ -6,6 +6,7 @@ use crate::python::{POOLS, Python};
 use concurrent_futures::prelude::*;
 use concurrent_futures_benches::{Bench, Column, Table, Unit, median_of_each, seconds};
 use std::collections::VecDeque;
+use std::hint::black_box;
 use std::time::Duration;
 
 const WINDOW: usize = 64;
@@ -99,11 +100,20 @@ pub fn map(bench: &Bench, python: Option<&Python>) {
     let items: Vec<u64> = (0..count as u64).collect();
     for workers in [1, 2] {
         let (ours, procspawn) = (ours(workers, None), procspawn(workers));
+        let threads = ThreadPoolExecutor::new(workers).expect("some workers");
         let chunk = count.div_ceil(CHUNKS_PER_WORKER * workers);
         let items = &items[..];
         let mut column = Column::new(plural(workers));
         column.row("concurrent-futures", || {
             let map = || ours.map(nothing::<u64>, items.iter().copied()).collect::<Result<Vec<u64>, TaskError>>();
+            seconds(|| assert_eq!(map().expect("no item fails").len(), items.len()))
+        });
+        column.row("concurrent-futures, into_vec", || {
+            let map = || ours.map(nothing::<u64>, items.iter().copied()).into_vec();
+            seconds(|| assert_eq!(map().expect("no item fails").len(), items.len()))
+        });
+        column.row("threads of concurrent-futures, into_vec", || {
+            let map = || threads.map(nothing::<u64>, items.iter().copied()).into_vec();
             seconds(|| assert_eq!(map().expect("no item fails").len(), items.len()))
         });
         column.row("procspawn", || seconds(|| assert_eq!(in_chunks(&procspawn, items, chunk).len(), items.len())));
@@ -117,8 +127,53 @@ pub fn map(bench: &Bench, python: Option<&Python>) {
     table.print();
 }
 
+/// Many numbers that take about a microsecond each, beside threads.
+pub fn map_of_work(bench: &Bench) {
+    const CHUNKS_PER_WORKER: usize = 8;
+    let count: usize = bench.options().pick(20_000, 1_000_000);
+    let title = format!("`map` over {count} items of about 1 µs");
+    let Some(mut table) = bench.table("map-of-work", &title, Unit::MILLISECONDS) else { return };
+    table.note(format!(
+        "`u64 -> u64`, {ROUNDS} rounds of a hash, to a list of results. Chunks: ours by itself, else {CHUNKS_PER_WORKER} for each \
+         worker."
+    ));
+    let items: Vec<u64> = (0..count as u64).collect();
+    for workers in [1, 2] {
+        let (ours, procspawn) = (ours(workers, None), procspawn(workers));
+        let threads = ThreadPoolExecutor::new(workers).expect("some workers");
+        let items = &items[..];
+        let mut column = Column::new(plural(workers));
+        column.row("concurrent-futures", || {
+            let map = || ours.map(work, items.iter().copied()).collect::<Result<Vec<u64>, TaskError>>();
+            seconds(|| assert_eq!(map().expect("no item fails").len(), items.len()))
+        });
+        column.row("threads of concurrent-futures", || {
+            let map = || threads.map(work, items.iter().copied()).collect::<Result<Vec<u64>, TaskError>>();
+            seconds(|| assert_eq!(map().expect("no item fails").len(), items.len()))
+        });
+        let chunk = count.div_ceil(CHUNKS_PER_WORKER * workers);
+        let call = |chunk: Vec<u64>| chunk.into_iter().map(work).collect::<Vec<u64>>();
+        column.row("procspawn", || seconds(|| assert_eq!(chunks(&procspawn, items, chunk, call).len(), items.len())));
+        column.row("a plain loop", || {
+            seconds(|| assert_eq!(items.iter().map(|&x| black_box(work)(x)).collect::<Vec<u64>>().len(), items.len()))
+        });
+        table.measure(column);
+    }
+    table.print();
+}
+
+const ROUNDS: u64 = 600;
+
+/// Not so many rounds as take a microsecond by the clock: a worker process would have to be told.
+fn work(x: u64) -> u64 {
+    (0..ROUNDS).fold(x, |x, n| (x ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29))
+}
+
 fn in_chunks(pool: &impl Pool, items: &[u64], chunk: usize) -> Vec<u64> {
-    let call = |chunk: Vec<u64>| chunk.into_iter().map(nothing).collect::<Vec<u64>>();
+    chunks(pool, items, chunk, |chunk: Vec<u64>| chunk.into_iter().map(nothing).collect::<Vec<u64>>())
+}
+
+fn chunks(pool: &impl Pool, items: &[u64], chunk: usize, call: fn(Vec<u64>) -> Vec<u64>) -> Vec<u64> {
     let handles: Vec<_> = items.chunks(chunk).map(|chunk| pool.submit(call, chunk.to_vec())).collect();
     handles.into_iter().flat_map(|handle| pool.take(handle).expect("the task returns")).collect()
 }

@@ -42,6 +42,10 @@ fn measure(bench: &Bench, name: &str, title: &str, f: fn(u64) -> u64, count: u64
             let map = || ours.map(f, items.iter().copied()).collect::<Result<Vec<u64>, TaskError>>();
             seconds(|| check(items, &map().expect("no item fails")))
         });
+        column.row("concurrent-futures map, into_vec", || {
+            let map = || ours.map(f, items.iter().copied()).into_vec();
+            seconds(|| check(items, &map().expect("no item fails")))
+        });
         column.row("rayon par_iter", || {
             let map = || rayon.install(|| items.par_iter().map(|&x| f(x)).collect::<Vec<u64>>());
             seconds(|| check(items, &map()))

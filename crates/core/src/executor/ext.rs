@@ -111,9 +111,11 @@ pub trait ExecutorExt: Executor {
     /// Calls `f` on every item; the results come in the order of the items, each a `Result` of its own.
     ///
     /// The items are taken and the work starts at the call, not at the first `next()`; for lazy or endless input see
-    /// [`TasksBuilder::buffersize`]. Items travel in chunks of a size chosen from their number and that of the workers
-    /// ([`TasksBuilder::chunksize`] chooses another): do not let one item wait for a later one. The iterator owns what it
-    /// needs and may outlive the executor. Dropping it cancels what has not started.
+    /// [`TasksBuilder::buffersize`]. Items travel in chunks of a size chosen from their number, that of the workers, and how
+    /// fast the first ones are done ([`TasksBuilder::chunksize`] chooses another): do not let one item wait for a later one.
+    /// [`Map::into_vec`] gives all values at once, and takes less time than `collect` for many small ones.
+    ///
+    /// The iterator owns what it needs and may outlive the executor. Dropping it cancels what has not started.
     ///
     /// # Panics
     /// When the input iterator panics; what has not started is cancelled then.

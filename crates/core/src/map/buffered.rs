@@ -1,14 +1,13 @@
 //! Results in order, from input that is taken only as far as needed.
 
 use super::piece::Results;
-use super::{Options, Piece};
+use super::{Options, Piece, Source};
 use crate::Portable;
 use crate::error::TaskError;
 use crate::executor::Executor;
 use crate::task::{Again, Plain, Unbound};
 use std::collections::VecDeque;
 use std::fmt;
-use std::iter::Fuse;
 
 /// Results in order, with a bounded number in flight; made by [`TasksBuilder::buffersize`](crate::TasksBuilder::buffersize).
 ///
@@ -26,7 +25,7 @@ use std::iter::Fuse;
 pub struct BufferedMap<'a, E: ?Sized, I: Iterator, R> {
     executor: &'a E,
     f: fn(I::Item) -> R,
-    items: Fuse<I>,
+    items: Source<I>,
     options: Options,
     again: Option<Again<I::Item, R>>,
     current: Results<R>,
@@ -50,8 +49,16 @@ where
         buffer: usize,
     ) -> Self {
         let (current, pieces) = (Results::None, VecDeque::new());
-        let mut map =
-            BufferedMap { executor, f, items: items.fuse(), options, again, current, pieces, cancel: Piece::cancel };
+        let mut map = BufferedMap {
+            executor,
+            f,
+            items: Source::in_pieces(items),
+            options,
+            again,
+            current,
+            pieces,
+            cancel: Piece::cancel,
+        };
         while map.pieces.len() < buffer && map.submit_next() {}
         map
     }

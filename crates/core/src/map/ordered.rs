@@ -1,6 +1,7 @@
 //! Results in the order of the input.
 
 use super::Piece;
+use super::collected::Collected;
 use super::piece::Results;
 use crate::cell::Until;
 use crate::error::TaskError;
@@ -29,22 +30,65 @@ pub struct Map<R> {
     pieces: VecDeque<Piece<R>>,
     /// Results that have not been taken.
     remaining: usize,
+    /// So many pieces were seen to be done, with so many items, while the map was made.
+    done: (usize, usize),
     /// `Piece::cancel`, which asks for more of `R` than a destructor may.
     cancel: fn(&Piece<R>) -> bool,
 }
 
 impl<R: Send> Map<R> {
     pub(super) fn new() -> Self {
-        Map { current: Results::None, pieces: VecDeque::new(), remaining: 0, cancel: Piece::cancel }
+        Map { current: Results::None, pieces: VecDeque::new(), remaining: 0, done: (0, 0), cancel: Piece::cancel }
     }
 
-    pub(super) fn push(&mut self, piece: Piece<R>) {
+    /// How many pieces there are now.
+    pub(super) fn push(&mut self, piece: Piece<R>) -> usize {
         self.remaining += piece.len();
         self.pieces.push_back(piece);
+        self.pieces.len()
+    }
+
+    /// How many items of the first pieces are done. Only for a map that is being made.
+    pub(super) fn done_at_the_front(&mut self) -> usize {
+        let (mut seen, mut items) = self.done;
+        while let Some(piece) = self.pieces.get(seen).filter(|piece| piece.slot().cell().is_done()) {
+            seen += 1;
+            items += piece.len();
+        }
+        self.done = (seen, items);
+        items
     }
 
     pub(super) fn into_pieces(mut self) -> VecDeque<Piece<R>> {
         std::mem::take(&mut self.pieces)
+    }
+
+    /// All results, if all are values, where they were written: ahead of `collect` for many small ones, since a pool of threads
+    /// puts them side by side and this gives that memory away. Waits for all.
+    ///
+    /// # Errors
+    /// The first error in the order of the items. What has not started is cancelled then.
+    ///
+    /// ```
+    /// use concurrent_futures_core::{ExecutorExt, SerialExecutor};
+    ///
+    /// let squares: Vec<u64> = SerialExecutor::new().map(|x: u64| x * x, 0..4).into_vec()?;
+    /// assert_eq!(squares, [0, 1, 4, 9]);
+    /// # Ok::<(), concurrent_futures_core::TaskError>(())
+    /// ```
+    pub fn into_vec(mut self) -> Result<Vec<R>, TaskError> {
+        let len = self.remaining;
+        let mut all = Collected::default();
+        loop {
+            match std::mem::replace(&mut self.current, Results::None) {
+                Results::None => match self.pieces.pop_front() {
+                    Some(piece) => self.current = piece.results(),
+                    None => return Ok(all.into_vec()),
+                },
+                Results::Many(batch, _) if !batch.has_gaps() => all.add(batch, len),
+                results => results.into_iter().try_for_each(|result| result.map(|value| all.push(value, len)))?,
+            }
+        }
     }
 
     /// The results as a [`Stream`], for async code.
@@ -56,6 +100,7 @@ impl<R: Send> Map<R> {
 impl<R: Send> Iterator for Map<R> {
     type Item = Result<R, TaskError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(result) = self.current.next() {

@@ -1,6 +1,7 @@
 //! One submission of a batch: an item, or a chunk of items.
 
-use super::Options;
+use super::room::Batch;
+use super::{Options, Source};
 use crate::error::{CodecError, CodecStep, TaskError, TaskErrorKind, TaskInfo};
 use crate::executor::{Executor, hand_over};
 use crate::future::Future;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 pub(crate) enum Piece<R> {
     One(Future<R>),
-    Many(usize, Future<Vec<Result<R, TaskError>>>),
+    Many(usize, Future<Batch<R>>),
 }
 
 /// The results of a piece, in order.
@@ -18,7 +19,7 @@ pub(crate) enum Results<R> {
     None,
     One(Result<R, TaskError>),
     /// The items of a chunk, and the task that it was.
-    Many(std::vec::IntoIter<Result<R, TaskError>>, TaskInfo),
+    Many(Batch<R>, TaskInfo),
     /// The same error for so many items.
     Failed(usize, TaskError),
 }
@@ -29,7 +30,7 @@ impl<R: Send> Piece<R> {
         executor: &E,
         function: F,
         context: &F::Context,
-        items: &mut I,
+        items: &mut Source<I>,
         size: usize,
         options: &Options,
         again: Option<Again<F::Args, F::Raw>>,
@@ -39,22 +40,23 @@ impl<R: Send> Piece<R> {
         F: Function<Out = R>,
         I: Iterator<Item = F::Args>,
     {
-        let context = context.clone();
-        let first = items.next()?;
-        if size == 1 {
-            let (task, future) = call(One { function, context, args: first }, again, options.meta.clone());
+        if size == 1 && !items.is_whole() {
+            let one = One { function, context: context.clone(), args: items.next()? };
+            let (task, future) = call(one, again, options.meta.clone());
             hand_over(executor, task);
             return Some(Piece::One(future));
         }
-        let mut chunk = Vec::with_capacity(size.min(items.size_hint().0.saturating_add(1)));
-        chunk.push(first);
-        chunk.extend(items.take(size - 1));
+        let (chunk, results) = items.next_chunk(size);
         let count = chunk.len();
+        if count == 0 {
+            return None;
+        }
         let together = |each: Duration| each.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
         let mut meta = options.meta.clone();
         meta.timeout = meta.timeout.map(together);
         meta.limits.cpu_time = meta.limits.cpu_time.map(together);
-        let (task, future) = pair(Chunk { function, context, items: chunk }, meta.boxed());
+        let chunk = Chunk { function, context: context.clone(), items: chunk, results };
+        let (task, future) = pair(chunk, meta.boxed());
         hand_over(executor, task);
         Some(Piece::Many(count, future))
     }
@@ -74,10 +76,9 @@ impl<R: Send> Piece<R> {
                 let task = future.cell().info();
                 match future.result() {
                     Ok(mut results) => {
-                        results.truncate(count);
                         // A worker answers every item; should its answer be cut short, the rest are errors, not silence.
-                        results.resize_with(count, || Err(TaskError::new(cut_short::<R>())));
-                        Results::Many(results.into_iter(), task)
+                        results.fit(count, || TaskError::new(cut_short::<R>()));
+                        Results::Many(results, task)
                     }
                     Err(error) => Results::Failed(count, error),
                 }
@@ -114,12 +115,19 @@ impl<R> crate::wait::Sealed for Piece<R> {}
 impl<R> Iterator for Results<R> {
     type Item = Result<R, TaskError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        if let Results::Many(results, task) = self {
+            return results.next().map(|result| result.map_err(|error| error.of_task(|| task.clone())));
+        }
+        self.next_of_few()
+    }
+}
+
+impl<R> Results<R> {
+    fn next_of_few(&mut self) -> Option<Result<R, TaskError>> {
         match self {
-            Results::Many(results, task) => {
-                results.next().map(|result| result.map_err(|error| error.of_task(|| task.clone())))
-            }
-            Results::Failed(0, _) | Results::None => None,
+            Results::Many(..) | Results::None | Results::Failed(0, _) => None,
             Results::Failed(left, error) => {
                 *left -= 1;
                 Some(Err(error.clone()))

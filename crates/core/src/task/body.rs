@@ -1,12 +1,12 @@
-//! What a cell runs: one call, a chunk of calls, or a closure.
+//! What a cell runs: one call, or a closure. (A chunk of calls is in `chunk.rs`.)
 
-use super::context::{Context, ContextHandle};
+use super::context::ContextHandle;
 use super::function::Function;
-use super::serve::{Entry, Reply, Served, Status, Trampoline, encode_error, serve_chunk, serve_one};
+use super::serve::{Entry, Reply, Served, Status, Trampoline, serve_one};
 use super::{Call, Task, pair};
 use crate::cell::{Ref, Work};
-use crate::codec::{Advice, Buffer, CodecFailure, Encoded, Message, Parts};
-use crate::error::{CodecError, CodecStep, Panic, TaskError, TaskErrorKind};
+use crate::codec::{Advice, Buffer, Message, Parts};
+use crate::error::{CodecError, CodecStep, Panic, TaskErrorKind};
 use crate::future::Future;
 use crate::{codec, panics};
 
@@ -47,85 +47,6 @@ impl<F: Function> Work for One<F> {
     fn decode(reply: Reply) -> Result<F::Out, TaskErrorKind> {
         reply.open(decode_result::<F>)
     }
-}
-
-/// Calls that travel together; each has an outcome of its own.
-pub(crate) struct Chunk<F: Function> {
-    pub(crate) function: F,
-    pub(crate) context: F::Context,
-    pub(crate) items: Vec<F::Args>,
-}
-
-impl<F: Function> Work for Chunk<F> {
-    type Out = Vec<Result<F::Out, TaskError>>;
-
-    fn run(self, _cell: &Ref) -> Result<Self::Out, TaskErrorKind> {
-        let mut results = Vec::with_capacity(self.items.len());
-        let mut items = self.items.into_iter();
-        // One guard for as many items as do not panic: it costs more than a cheap call.
-        while items.len() > 0 {
-            let ran = panics::catch(|| {
-                let call = |args| self.function.call(self.context.value(), args).map_err(TaskError::new);
-                results.extend(items.by_ref().map(call));
-                Ok(())
-            });
-            results.extend(ran.err().map(|panic| Err(TaskError::new(panic))));
-        }
-        Ok(results)
-    }
-
-    fn encode(&self) -> Result<Call, TaskErrorKind> {
-        let context = self.context.encode()?;
-        let write = |args: &F::Args, out: &mut Message, known| codec::encode_beside(args, &mut out.stream, known);
-        Ok(encode_items::<F, _>(self.function, context, &self.items, write, Parts::default()))
-    }
-
-    fn send(self, advice: Option<Advice>) -> Result<Call, TaskErrorKind> {
-        let Chunk { function, context, items } = self;
-        let encoded_context = context.encode();
-        // The last one that uses it may drop it here; its destructor is the user's.
-        panics::contain_drop(context);
-        Ok(encode_items::<F, _>(function, encoded_context?, items, codec::encode_whole, Parts::new(advice)))
-    }
-
-    fn decode(reply: Reply) -> Result<Self::Out, TaskErrorKind> {
-        reply.open(|bytes, parts| {
-            let item = |(status, bytes, parts): Item<'_>| match status {
-                Status::Value => decode_result::<F>(bytes, parts).map_err(TaskError::new),
-                Status::Error => Err(super::decode_error(bytes)),
-            };
-            Ok(frames(bytes, parts).map(item).collect())
-        })
-    }
-}
-
-/// The call of a chunk. An item that cannot be written has its error in its place.
-fn encode_items<F: Function, I: IntoIterator>(
-    function: F,
-    context: Option<Context>,
-    items: I,
-    mut write: impl FnMut(I::Item, &mut Message, usize) -> Result<Encoded, CodecFailure>,
-    parts: Parts,
-) -> Call {
-    let mut out = Message { stream: Vec::new(), parts };
-    let (mut handles, mut known) = (false, 0);
-    for args in items {
-        let served = frame(&mut out, |out| match write(args, out, known) {
-            Ok(encoded) => {
-                known += encoded.known;
-                Served { status: Status::Value, handles: encoded.handles, again: false }
-            }
-            Err(failure) => {
-                known += failure.known_handles();
-                // The item's own error goes along and comes back in its place.
-                encode_error(&argument_error::<F>(failure.message()), &mut out.stream);
-                Served { status: Status::Error, handles: failure.handles(), again: false }
-            }
-        });
-        handles |= served.handles;
-    }
-    let Message { stream: input, parts } = out;
-    Call { entry: entry(serve_chunk::<F>, function), input, parts, context, handles, judge: None }
 }
 
 /// A closure: for pools of threads, which can run what cannot travel.
@@ -183,11 +104,11 @@ impl<T, F: FnOnce() -> T, N: FnOnce(&Panic)> Work for Scoped<F, N> {
     }
 }
 
-fn entry<F: Function>(trampoline: Trampoline, function: F) -> Entry {
+pub(super) fn entry<F: Function>(trampoline: Trampoline, function: F) -> Entry {
     Entry { trampoline: trampoline as *const () as usize, function: function.address() }
 }
 
-fn decode_result<F: Function>(bytes: &[u8], parts: &mut [Buffer]) -> Result<F::Out, TaskErrorKind> {
+pub(super) fn decode_result<F: Function>(bytes: &[u8], parts: &mut [Buffer]) -> Result<F::Out, TaskErrorKind> {
     codec::decode_content(bytes, parts).map_err(|failure| {
         TaskErrorKind::Codec(CodecError::new(
             CodecStep::DecodeResult,
@@ -197,7 +118,7 @@ fn decode_result<F: Function>(bytes: &[u8], parts: &mut [Buffer]) -> Result<F::O
     })
 }
 
-fn argument_error<F: Function>(message: &str) -> TaskErrorKind {
+pub(super) fn argument_error<F: Function>(message: &str) -> TaskErrorKind {
     TaskErrorKind::Codec(CodecError::new(CodecStep::EncodeArgument, std::any::type_name::<F::Args>(), message))
 }
 
@@ -223,6 +144,18 @@ pub(super) fn frame(out: &mut Message, write: impl FnOnce(&mut Message) -> Serve
 
 /// An item of a chunk.
 pub(super) type Item<'a> = (Status, &'a [u8], &'a mut [Buffer]);
+
+/// How many frames there are.
+pub(super) fn count(mut bytes: &[u8]) -> usize {
+    let mut count = 0;
+    while let Some((header, rest)) = bytes.split_first_chunk::<FRAME_HEADER>() {
+        let length = usize::try_from(u64::from_le_bytes(*header) >> LENGTH_AT);
+        let Some((_, rest)) = length.ok().and_then(|length| rest.split_at_checked(length)) else { break };
+        bytes = rest;
+        count += 1;
+    }
+    count
+}
 
 /// Reads what [`frame`] wrote; ends early when the bytes or the parts do.
 pub(super) fn frames<'a>(mut bytes: &'a [u8], mut parts: &'a mut [Buffer]) -> impl Iterator<Item = Item<'a>> {

@@ -1,10 +1,12 @@
 //! A submitted task, as executors see it.
 
 mod body;
+mod chunk;
 mod context;
 mod current;
 mod function;
 mod meta;
+mod plain;
 mod policy;
 mod retried;
 mod serve;
@@ -15,7 +17,8 @@ pub use current::{Current, RunningTask, current, with_running};
 pub use policy::{Backoff, Grace, Limits, RetryOn, Stop, Verdict};
 pub use serve::{DecodeScope, Entry, Reply, Served, Status, WorkerEnv, decode_error, encode_error, serve};
 
-pub(crate) use body::{Chunk, One};
+pub(crate) use body::One;
+pub(crate) use chunk::{Chunk, Places};
 pub(crate) use context::{Bound, Unbound};
 pub(crate) use function::{Fallible, Function, Plain, Star, WithContext, WithContextFallible};
 pub(crate) use meta::{Deadline, Due, Meta};

@@ -2,7 +2,7 @@
 
 use super::context::ContextHandle;
 use super::function::Function;
-use super::{StoredContext, Verdict, body};
+use super::{StoredContext, Verdict};
 use crate::codec::{self, Buffer, Content, Message};
 use crate::error::{CodecError, CodecStep, ErrorRecord, TaskError, TaskErrorKind};
 use crate::{Portable, panics};
@@ -162,7 +162,7 @@ pub fn encode_error(error: &TaskErrorKind, out: &mut Vec<u8>) {
     }
 }
 
-fn decode_record(bytes: &[u8]) -> TaskErrorKind {
+pub(super) fn decode_record(bytes: &[u8]) -> TaskErrorKind {
     match codec::decode::<ErrorRecord>(bytes) {
         Ok(record) => record.into_kind(),
         Err(failure) => TaskErrorKind::Codec(CodecError::new(
@@ -222,60 +222,7 @@ pub(super) unsafe fn serve_one<F: Function>(
     Served { again, ..answer_in(env, outcome, out, &mut 0) }
 }
 
-/// The trampoline of a chunk of calls: each item has an outcome of its own.
-///
-/// # Safety
-/// `function` is the address of an `F`.
-pub(super) unsafe fn serve_chunk<F: Function>(
-    function: usize,
-    input: &mut Content,
-    env: &mut dyn WorkerEnv,
-    out: &mut Message,
-) -> Served {
-    // SAFETY: the caller vouches for it.
-    let function = unsafe { F::from_address(function) };
-    let (start, start_of_parts) = (out.stream.len(), out.parts.len());
-    let (mut handles, mut known) = (false, 0);
-    let served = panics::catch(|| {
-        let context = F::Context::load(env)?;
-        let mut items = Vec::new();
-        env.decode(&mut || {
-            items = body::frames(&input.stream, &mut input.parts)
-                .map(|(status, bytes, parts)| match status {
-                    Status::Value => decode_args::<F>(bytes, parts),
-                    Status::Error => Err(decode_record(bytes)),
-                })
-                .collect();
-        });
-        let mut items = items.into_iter();
-        let mut write = |outcome, out: &mut Message| {
-            handles |= body::frame(out, |out| answer_in(env, outcome, out, &mut known)).handles;
-        };
-        // One guard for as many items as do not panic: it costs more than a cheap call.
-        while items.len() > 0 {
-            let ran = panics::catch(|| {
-                for item in items.by_ref() {
-                    write(item.and_then(|args| function.call(context.value(), args)), out);
-                }
-                Ok(())
-            });
-            if let Err(panic) = ran {
-                write(Err(panic), out);
-            }
-        }
-        Ok(())
-    });
-    match served {
-        Ok(()) => Served { status: Status::Value, handles, again: false },
-        Err(error) => {
-            out.stream.truncate(start);
-            out.parts.truncate(start_of_parts);
-            Served { handles, ..answer::<F::Out>(Err(error), out, &mut known) }
-        }
-    }
-}
-
-fn decode_args<F: Function>(bytes: &[u8], parts: &mut [Buffer]) -> Result<F::Args, TaskErrorKind> {
+pub(super) fn decode_args<F: Function>(bytes: &[u8], parts: &mut [Buffer]) -> Result<F::Args, TaskErrorKind> {
     codec::decode_content(bytes, parts).map_err(|failure| argument_error::<F>(failure.message()))
 }
 
@@ -284,7 +231,7 @@ fn argument_error<F: Function>(message: &str) -> TaskErrorKind {
 }
 
 /// As [`answer`], where descriptors can be collected.
-fn answer_in<R: Portable>(
+pub(super) fn answer_in<R: Portable>(
     env: &mut dyn WorkerEnv,
     outcome: Result<R, TaskErrorKind>,
     out: &mut Message,

@@ -3,7 +3,7 @@
 use crate::manual::Manual;
 use crate::timeouts::at_a_deadline;
 use crate::wire::Wire;
-use concurrent_futures_core::{Executor, ExecutorExt, Future, SerialExecutor, Shutdown, TaskError};
+use concurrent_futures_core::{Executor, ExecutorExt, Future, SerialExecutor, Shutdown, TaskError, TasksBuilder};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -309,4 +309,104 @@ fn debug_forms_say_how_much_is_left() {
     assert_eq!(format!("{:?}", ex.map(invert, 1..=3)), "Map { remaining: 3, .. }");
     assert_eq!(format!("{:?}", ex.map_unordered(invert, 1..=3)), "MapUnordered { remaining: 3, .. }");
     assert_eq!(format!("{:?}", ex.tasks(invert, 1..=3).buffersize(2)), "BufferedMap { in_flight: 2, .. }");
+}
+
+#[test]
+fn into_vec_is_as_collect_whatever_the_chunks_and_the_way() {
+    for chunksize in [None, Some(1), Some(2), Some(7)] {
+        let (manual, wire, serial) = (Manual::new(), Wire::new(), SerialExecutor::new());
+        let sized = |builder: TasksBuilder<'_, dyn Executor, std::ops::Range<u32>, u32>| match chunksize {
+            Some(size) => builder.chunksize(size).map(),
+            None => builder.map(),
+        };
+        let executors: [&dyn Executor; 3] = [&manual, &wire, &serial];
+        let maps = executors.map(|ex| sized(ex.tasks(|x: u32| x + 1, 0..50)));
+        let mut begun = sized((&manual as &dyn Executor).tasks(|x: u32| x + 1, 0..50));
+        manual.run_all();
+        wire.answer_all();
+        for map in maps {
+            assert!(map.into_vec().unwrap().into_iter().eq(1..51), "chunksize {chunksize:?}");
+        }
+        assert_eq!((begun.next().unwrap().unwrap(), begun.next().unwrap().unwrap()), (1, 2));
+        assert!(begun.into_vec().unwrap().into_iter().eq(3..51), "what is left");
+    }
+}
+
+#[test]
+fn into_vec_gives_the_first_error_and_cancels_the_rest() {
+    let ex = Manual::new();
+    let results = ex.tasks(invert, [1, 0, 3, 0, 5, 6]).name("divide").chunksize(2).map();
+    ex.run_next();
+    let error = results.into_vec().unwrap_err();
+    assert!(error.is_panic());
+    assert_eq!((error.task_name(), ex.run_all()), (Some("divide"), 0));
+    assert!(ex.map(invert, []).into_vec().unwrap().is_empty());
+}
+
+#[test]
+fn results_of_any_layout_in_any_number() {
+    let ex = SerialExecutor::new();
+    for count in [1, 2, 3, 100, 5000] {
+        assert!(ex.map(|x: u64| x as u8, 0..count).into_vec().unwrap().into_iter().eq((0..count).map(|x| x as u8)));
+        assert!(ex.map(|x: u64| x.to_string(), 0..count).map(Result::unwrap).eq((0..count).map(|x| x.to_string())));
+        assert_eq!(ex.map(|_: u64| (), 0..count).into_vec().unwrap().len() as u64, count);
+        assert!(
+            ex.map(|s: String| s + "!", (0..count).map(|x| x.to_string())).map(|s| s.unwrap().len()).all(|n| n > 1)
+        );
+    }
+}
+
+/// An iterator that does not know how many items it has, but thinks so.
+struct Liar(std::ops::Range<u32>, usize);
+
+impl Iterator for Liar {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        self.0.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.1, Some(self.1))
+    }
+}
+
+#[test]
+fn input_may_be_wrong_about_its_length() {
+    let ex = SerialExecutor::new();
+    for said in [0, 1, 7, 10, 11, 1000, usize::MAX] {
+        for chunksize in [1, 3] {
+            let map = || ex.tasks(|x: u32| x, Liar(0..10, said)).chunksize(chunksize).map();
+            assert!(map().map(Result::unwrap).eq(0..10), "{said}, {chunksize}");
+            assert!(map().into_vec().unwrap().into_iter().eq(0..10), "{said}, {chunksize}");
+        }
+        assert!(ex.map(|x: u32| x, Liar(0..10, said)).into_vec().unwrap().into_iter().eq(0..10), "{said}");
+    }
+}
+
+#[test]
+fn each_value_is_dropped_once_whatever_happens_to_the_map() {
+    use std::sync::Arc;
+    #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    struct Item(
+        u32,
+        #[serde(skip)]
+        #[expect(dead_code, reason = "it counts")]
+        Arc<()>,
+    );
+    for (run, taken) in [(0, 0), (1, 0), (1, 3), (2, 5), (4, 9), (9, 10)] {
+        let (ex, counted) = (Manual::new(), Arc::new(()));
+        let items = (0..10).map(|i| Item(i, counted.clone()));
+        let pick = |item: Item| if item.0 % 4 == 2 { panic!("this test's own") } else { item };
+        let mut results = ex.tasks(pick, items.collect::<Vec<_>>()).chunksize(3).map();
+        for _ in 0..run.min(ex.queued()) {
+            ex.run_next();
+        }
+        if run > 2 {
+            assert_eq!(results.by_ref().take(taken).count(), taken);
+        }
+        drop(results);
+        drop(ex);
+        assert_eq!(Arc::strong_count(&counted), 1, "{run} chunks run, {taken} taken");
+    }
 }

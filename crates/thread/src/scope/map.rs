@@ -29,6 +29,8 @@ pub struct ScopedMap<'scope, R> {
     chunks: VecDeque<(usize, Chunk<R>)>,
     /// Results that have not been taken.
     remaining: usize,
+    /// So many chunks were seen to be done, with so many items, while the map was made.
+    done: (usize, usize),
     scope: PhantomData<&'scope ()>,
 }
 
@@ -46,6 +48,7 @@ impl<R> ScopedMap<'_, R> {
             current: Current::Items(Vec::new().into_iter()),
             chunks: VecDeque::new(),
             remaining: 0,
+            done: (0, 0),
             scope: PhantomData,
         }
     }
@@ -53,6 +56,17 @@ impl<R> ScopedMap<'_, R> {
     pub(super) fn push(&mut self, count: usize, chunk: Chunk<R>) {
         self.remaining += count;
         self.chunks.push_back((count, chunk));
+    }
+
+    /// How many items of the first chunks are done. Only for a map that is being made.
+    pub(super) fn done_at_the_front(&mut self) -> usize {
+        let (mut seen, mut items) = self.done;
+        while let Some((count, _)) = self.chunks.get(seen).filter(|(_, chunk)| chunk.done()) {
+            seen += 1;
+            items += count;
+        }
+        self.done = (seen, items);
+        items
     }
 }
 

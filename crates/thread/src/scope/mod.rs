@@ -134,7 +134,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         // Dropped, and with it cancelled, when the input panics.
         let mut map = ScopedMap::new();
         loop {
-            let chunk: VecDeque<_> = items.by_ref().take(sizes.next_size()).collect();
+            let chunk: VecDeque<_> = items.by_ref().take(sizes.next_size(|| map.done_at_the_front())).collect();
             if chunk.is_empty() {
                 return map;
             }
