@@ -4,6 +4,7 @@
 //! cargo bench -p concurrent-futures-benches --bench threads -- --quick
 //! ```
 
+mod fib;
 mod latency;
 mod limit;
 mod map;
@@ -21,6 +22,7 @@ fn main() {
     latency::paused(&bench);
     map::middling_items(&bench);
     map::cheap_items(&bench);
+    fib::nested(&bench);
 }
 
 /// The task that does nothing.

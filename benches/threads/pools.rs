@@ -37,6 +37,9 @@ pub trait Carrier: Sync {
 pub trait Contender: Carrier {
     /// Maps items in chunks of equal size, one task each.
     fn map(&self, f: fn(u64) -> u64, items: &[u64], chunk: usize) -> Vec<u64>;
+    /// Queues empty tasks while its one worker is busy; looks before and after. Then takes the results.
+    #[allow(dead_code, reason = "the bench `memory` measures it")]
+    fn queue(&self, tasks: usize, look: &mut dyn FnMut());
 }
 
 impl<P: Pool> Carrier for P {
@@ -63,6 +66,25 @@ impl<P: Pool> Contender for P {
         let mut results = Vec::with_capacity(items.len());
         self.take_all(&mut handles, |chunk| results.extend(chunk));
         results
+    }
+
+    fn queue(&self, tasks: usize, look: &mut dyn FnMut()) {
+        let (open, closed) = std::sync::mpsc::channel::<()>();
+        let (begin, begun) = std::sync::mpsc::channel();
+        let busy = self.spawn(move || {
+            begin.send(()).expect("it is waited for");
+            closed.recv().expect("it is told")
+        });
+        begun.recv().expect("the worker begins");
+        let mut handles = Vec::with_capacity(tasks);
+        look();
+        handles.extend((0..tasks as u64).map(|x| self.call(crate::nothing, x)));
+        look();
+        open.send(()).expect("the worker waits for it");
+        self.take(busy);
+        let mut sum = 0;
+        self.take_all(&mut handles, |x| sum += x);
+        assert_eq!(sum, (0..tasks as u64).sum());
     }
 }
 
