@@ -114,6 +114,10 @@ pub fn encode_whole<T: Serialize + Send + 'static>(
     out: &mut Message,
     known: usize,
 ) -> Result<Encoded, CodecFailure> {
+    if cannot_panic::<T>() {
+        // Nor does it have blocks.
+        return encode_to(&value, &mut out.stream, None, known);
+    }
     let before = out.parts.len();
     // SAFETY: the blocks of a type that can lend are on the heap. They are neither changed nor freed while the value is kept,
     // and below it is given to `parts`, or its blocks are taken off.
