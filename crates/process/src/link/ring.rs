@@ -14,6 +14,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 /// How much one ring holds. Of larger bodies this much at a time is on its way.
 const CAPACITY: usize = 128 * 1024;
@@ -108,6 +109,8 @@ struct After {
     more: bool,
     /// The supervisor is to look at this link.
     report: bool,
+    /// There is no room, and nobody will ring when there is.
+    full: bool,
 }
 
 impl Outbound for Sending {
@@ -119,8 +122,26 @@ impl Outbound for Sending {
     }
 
     fn flush(&self) {
+        self.advance(PATIENCE);
+    }
+
+    fn resume(&self) {
+        self.advance(PATIENCE_OF_THE_SUPERVISOR);
+    }
+
+    fn close(&self) {
+        let dropped = self.queue.lock().end(Flow::Closed);
+        drop(dropped);
+    }
+}
+
+impl Sending {
+    /// Moves on what can be moved, and looks for room as often as `patience` says before it leaves the rest to the supervisor:
+    /// a worker that is reading makes some in less time than it takes to wake anybody.
+    fn advance(&self, Patience { at_once, in_all }: Patience) {
+        let (mut left, mut looks) = (in_all, at_once);
         loop {
-            let After { ring, more, report } = self.queue.lock().advance();
+            let After { ring, more, report, full } = self.queue.lock().advance(looks > 0 && left > 0);
             if ring && let Err(error) = self.ringer.ring() {
                 // The word to wake is in memory that is mapped.
                 unreachable!("a futex is woken: {error}");
@@ -130,21 +151,31 @@ impl Outbound for Sending {
                 // Watched anew, it rings. An error means that the supervisor has stopped watching this worker: it is gone.
                 let _ = self.wiring.poller.modify(&self.bell, self.wiring.token, Interest::EDGE);
             }
-            if !more {
+            if full {
+                (left, looks) = (left - 1, looks - 1);
+                thread::yield_now();
+            } else if more {
+                looks = at_once;
+            } else {
                 return;
             }
         }
     }
-
-    fn resume(&self) {
-        self.flush();
-    }
-
-    fn close(&self) {
-        let dropped = self.queue.lock().end(Flow::Closed);
-        drop(dropped);
-    }
 }
+
+/// How often somebody who has found the ring full looks again.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// Without having moved anything.
+    at_once: u32,
+    in_all: u32,
+}
+
+/// Of those who send. A look costs less than a microsecond: a worker that does not read costs them some tens of these, and
+/// one that is slow some milliseconds.
+const PATIENCE: Patience = Patience { at_once: 64, in_all: 8192 };
+/// Others wait for the supervisor.
+const PATIENCE_OF_THE_SUPERVISOR: Patience = Patience { at_once: 64, in_all: 512 };
 
 impl Queue {
     /// Small frames go straight into the ring, to be published by the next flush.
@@ -165,7 +196,7 @@ impl Queue {
     }
 
     /// Moves on what can be moved without waiting.
-    fn advance(&mut self) -> After {
+    fn advance(&mut self, patient: bool) -> After {
         if !matches!(self.state, Flow::Open | Flow::Blocked) {
             return After::default();
         }
@@ -179,6 +210,7 @@ impl Queue {
                 Ok(false)
             }
             Err(Stop::Enough) => Ok(true),
+            Err(Stop::Full) if patient => return After { ring, more: true, report: false, full: true },
             Err(Stop::Full) => {
                 self.state = Flow::Blocked;
                 self.producer.want_room(Wake::ByDoorbell)
@@ -186,11 +218,11 @@ impl Queue {
             Err(Stop::Nonsense(nonsense)) => Err(nonsense),
         };
         match more {
-            Ok(more) => After { ring, more, report: false },
+            Ok(more) => After { ring, more, report: false, full: false },
             Err(nonsense) => {
                 // It may be as large as a user's argument, but it is a worker's crime, and rare.
                 drop(self.end(Flow::Garbled(nonsense)));
-                After { ring, more: false, report: true }
+                After { ring, more: false, report: true, full: false }
             }
         }
     }
