@@ -9,7 +9,7 @@
 //! * **Blocks of bytes stay blocks.** `Vec<u8>`, `&[u8]`, `Arc<[u8]>`, `Vec<f64>` and the like are copied in one go,
 //!   wherever they are in the value.
 //! * **Large blocks stand beside the stream**, if asked for ([`encode_whole`]): they are not copied at all where the value
-//!   can lend them, and what arrives becomes the vector itself. [`parts`](self::parts) has the marks.
+//!   can lend them, and what arrives becomes the vector itself. The module `parts` has the marks.
 //! * **Messages survive.** What the user's `Serialize` or `Deserialize` said, its panics included, is in the failure.
 //! * **What cannot be read back is refused when it is written**: fields left out by `skip_serializing_if`, a sequence
 //!   that is not as long as it said. Sequences and maps of unknown length do work.
