@@ -200,6 +200,23 @@ fn nothing_is_left_when_the_last_holder_is_gone() {
 }
 
 #[test]
+fn the_next_task_has_the_memory_of_the_one_before() {
+    with_all(|builder| {
+        let pool = builder.max_workers(1).build().unwrap();
+        let round = |n: u64| {
+            let slice = SharedSliceMut::from_fn(LEN, |_| n).unwrap().freeze();
+            let start = slice.as_ptr() as usize;
+            assert_eq!(outcome(pool.submit(sum, slice)).unwrap(), n * LEN as u64);
+            start
+        };
+        // Other tests take such memory as well, and after a second it is given back.
+        let mut before = round(0);
+        let again = (1..1_000).any(|n| std::mem::replace(&mut before, round(n)) == before);
+        assert!(again, "never");
+    });
+}
+
+#[test]
 fn an_initializer_may_keep_one() {
     static TABLE: std::sync::OnceLock<SharedSlice<u64>> = std::sync::OnceLock::new();
     fn keep(table: SharedSlice<u64>) {

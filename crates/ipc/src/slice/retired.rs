@@ -69,7 +69,8 @@ pub(super) fn reuse(len: usize) -> Option<Parts> {
     let mut list = RETIRED.lock();
     let fits =
         |retired: &Retired| (len..=len.saturating_mul(2)).contains(&retired.parts.len()) && retired.watch.is_over();
-    let at = list.blocks.iter().position(fits)?;
+    // The one that was in use last: its pages are the warmest, and the others come of age.
+    let at = list.blocks.iter().rposition(fits)?;
     list.remove(at).map(|retired| retired.parts)
 }
 

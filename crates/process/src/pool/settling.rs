@@ -40,11 +40,13 @@ impl Inner {
         };
         let stopped = item.task.attempt_stopped();
         let again = if item.can_be_sent_again() { item.task.judge(&reply) } else { None };
-        let Some(item) = self.again(item, again) else { return };
-        match (stopped, item.task.timeout()) {
+        let Some(Item { task, attachments, .. }) = self.again(item, again) else { return };
+        // Before anybody learns of the outcome: shared memory among them can be used again for the next task.
+        drop(attachments);
+        match (stopped, task.timeout()) {
             // Too late, and there is no time for another attempt.
-            (true, Some(limit)) => item.task.fail(TaskErrorKind::TimedOut(limit).into()),
-            _ => item.task.complete(reply),
+            (true, Some(limit)) => task.fail(TaskErrorKind::TimedOut(limit).into()),
+            _ => task.complete(reply),
         }
     }
 
