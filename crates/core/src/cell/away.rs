@@ -57,12 +57,20 @@ impl Ref {
         false
     }
 
-    /// From now on `remote` knows whether the task has started. False: it is resolved already.
+    /// From now on `remote` knows whether the task has started. It may stay as long as the cell. False: it is resolved already.
     pub(crate) fn set_remote(&self, remote: Arc<dyn Remote>) -> bool {
+        self.link(remote, AWAY)
+    }
+
+    /// The same for a link that must not stay: whoever resolves drops it.
+    pub(crate) fn set_source(&self, source: Arc<dyn Remote>) -> bool {
+        self.link(source, AWAY | LISTENED)
+    }
+
+    fn link(&self, remote: Arc<dyn Remote>, flags: u32) -> bool {
         let mut listeners = self.listeners();
         let before = listeners.set_remote(Some(remote));
-        // Whoever resolves looks at the list then, and drops the link.
-        let state = self.set_flag(LISTENED);
+        let state = self.set_flag(flags);
         let pending = phase(state) == PENDING;
         let after = if pending { None } else { listeners.set_remote(None) };
         drop(listeners);

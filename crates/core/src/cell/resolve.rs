@@ -140,7 +140,7 @@ impl Ref {
             if phase(word as u32) != PENDING {
                 return false;
             }
-            if word as u32 & LISTENED == 0 {
+            if word as u32 & AWAY == 0 {
                 // Nobody knows better whether it has started: `set_remote` would have set the flag.
                 match self.swap_this_to_writing(word, flags) {
                     Ok(before) => break before,

@@ -10,15 +10,19 @@ impl Ref {
     /// Decodes an outcome that is still bytes, unless somebody else does or did.
     pub(crate) fn settle(&self, place: Place) {
         if phase(self.state()) == ENCODED && self.step(ENCODED, SETTLING, 0) {
-            self.decode();
-            self.finish(place);
+            let flags = self.decode();
+            if !self.finish_unheard(flags) {
+                self.set_flag(flags);
+                self.finish(place);
+            }
         }
     }
 
-    fn decode(&self) {
+    /// Gives the flags that the outcome has now.
+    fn decode(&self) -> u32 {
         // SAFETY: the cell lives; as the owner of SETTLING we alone touch the outcome, which holds bytes.
         let failed = unsafe { (self.vtable.decode)(self.0) };
-        self.set_flag(if failed { READY | FAILED } else { READY });
+        if failed { READY | FAILED } else { READY }
     }
 
     /// The owner of SETTLING, with a readable outcome, runs all callbacks and leaves for DONE.
@@ -27,7 +31,7 @@ impl Ref {
         let place = if Nested::too_deep() { Place::Service } else { place };
         let home = self.home().or_else(Nested::home);
         loop {
-            if self.finish_unheard() {
+            if self.finish_unheard(0) {
                 return;
             }
             let (waiters, callbacks, remote) = {
@@ -64,10 +68,10 @@ impl Ref {
     }
 
     /// Leaves for DONE if nobody has ever listened.
-    fn finish_unheard(&self) -> bool {
+    fn finish_unheard(&self, flags: u32) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
         while word as u32 & LISTENED == 0 {
-            let done = moved(word, DONE, 0, 0);
+            let done = moved(word, DONE, flags, 0);
             match self.word.compare_exchange_weak(word, done, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => word = now,
@@ -86,7 +90,8 @@ impl Ref {
             self.finish(Place::Here);
         } else if phase(state) == ENCODED && self.step(ENCODED, SETTLING, 0) {
             drop(listeners);
-            self.decode();
+            let flags = self.decode();
+            self.set_flag(flags);
             self.finish(Place::Here);
         }
     }

@@ -34,6 +34,9 @@ pub(crate) const WORK: u32 = 1 << 10;
 /// The outcome is beside the storage.
 pub(crate) const ASIDE: u32 = 1 << 11;
 
+/// Somebody knows better where the task is: there is, or was, a `Remote` in the list.
+pub(crate) const AWAY: u32 = 1 << 12;
+
 /// The number of references to the cell is above the flags, in the same word.
 pub(crate) const ONE: u64 = 1 << 16;
 

@@ -83,7 +83,7 @@ impl Ref {
     /// Where its answer will arrive, if it has been sent away to somewhere where one can look.
     fn collector(&self) -> Option<Arc<dyn Collector>> {
         // Who sends it away sets this flag.
-        if self.state() & LISTENED == 0 { None } else { self.remote()?.collector() }
+        if self.state() & AWAY == 0 { None } else { self.remote()?.collector() }
     }
 
     /// Runs it here if nobody has started it. A task that waits for a task that waits for a task must not fill the stack:

@@ -50,7 +50,7 @@ impl<T: Send + 'static> Future<T> {
                     let _ = promise.set(Err(error));
                 }
                 Ok(inner) => {
-                    if !promise.cell().set_remote(Arc::new(Source(inner.cell().clone()))) {
+                    if !promise.cell().set_source(Arc::new(Source(inner.cell().clone()))) {
                         // Cancelled meanwhile: so is what it would have waited for.
                         inner.cancel();
                     }
@@ -89,7 +89,7 @@ fn derive<T: Send + 'static, U: Send + 'static>(
 ) -> Future<U> {
     let (promise, future) = Promise::pair();
     // The new future is as far as its source: cancelled with it, running when it runs.
-    promise.cell().set_remote(Arc::new(Source(source.cell().clone())));
+    promise.cell().set_source(Arc::new(Source(source.cell().clone())));
     on_arrival(source, move |outcome| match outcome {
         Err(error) => {
             let _ = promise.set(Err(error));

@@ -228,6 +228,8 @@ impl Task {
 
     /// The task was sent away: `remote` knows from now on whether it has started, and can take it back.
     ///
+    /// It may be kept as long as the future is: it should hold no more than it needs when the task is over.
+    ///
     /// False: it is resolved already and must not be sent.
     pub fn set_remote(&self, remote: Arc<dyn Remote>) -> bool {
         self.0.set_remote(remote)

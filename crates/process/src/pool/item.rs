@@ -124,8 +124,7 @@ impl Item {
             }
             return true;
         }
-        let placement = Arc::new(Placement::new());
-        placement.send(seat, ticket);
+        let placement = Arc::new(Placement::sent(seat, ticket));
         self.placement = Some(placement.clone());
         self.task.set_remote(placement)
     }
@@ -140,6 +139,15 @@ impl Item {
         if let Some(placement) = &self.placement {
             placement.pause();
         }
+    }
+
+    /// Its worker has answered, or is dead, and it is about to be resolved. All the rest is dropped before anybody learns of the
+    /// outcome: shared memory among it can be used again for the next task.
+    pub(super) fn over(self) -> Task {
+        if let Some(placement) = &self.placement {
+            placement.over();
+        }
+        self.task
     }
 
     /// To send it elsewhere. `false`: it has started or was cancelled.

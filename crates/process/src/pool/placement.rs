@@ -24,6 +24,8 @@ enum Place {
     Paused(Arc<Seat>),
     /// Core has taken it back and resolves it.
     Revoked,
+    /// The worker has answered, or is dead.
+    Over,
 }
 
 /// What became of a task whose worker is dead.
@@ -38,15 +40,17 @@ pub(super) enum Remains {
 }
 
 impl Placement {
-    pub(super) fn new() -> Self {
-        Placement(Mutex::new(Place::Here))
+    /// Of a task that is offered in a slot.
+    pub(super) fn sent(seat: &Arc<Seat>, ticket: Ticket) -> Self {
+        seat.page.offer(ticket);
+        Placement(Mutex::new(Place::At(seat.clone(), ticket)))
     }
 
     /// Offers the task in a slot. `false`: it has been revoked and must not be sent.
     pub(super) fn send(&self, seat: &Arc<Seat>, ticket: Ticket) -> bool {
         let mut place = self.0.lock();
         match *place {
-            Place::Revoked => false,
+            Place::Revoked | Place::Over => false,
             Place::Here | Place::At(..) | Place::Paused(_) => {
                 seat.page.offer(ticket);
                 *place = Place::At(seat.clone(), ticket);
@@ -61,6 +65,12 @@ impl Placement {
         if let Place::At(seat, _) = &*place {
             *place = Place::Paused(seat.clone());
         }
+    }
+
+    /// It is about to be resolved. Nobody needs to know its worker any more; core may keep this for long.
+    pub(super) fn over(&self) {
+        let before = std::mem::replace(&mut *self.0.lock(), Place::Over);
+        drop(before);
     }
 
     /// The pool takes the task back to send it elsewhere. `false`: it has started, or core has revoked it.
@@ -85,7 +95,7 @@ impl Placement {
         match &*place {
             Place::Revoked => Remains::Revoked,
             Place::At(seat, ticket) if seat.page.judge(*ticket) == Fate::Started => Remains::Lost,
-            Place::At(..) | Place::Here | Place::Paused(_) => {
+            Place::At(..) | Place::Here | Place::Paused(_) | Place::Over => {
                 *place = Place::Here;
                 Remains::Unstarted
             }
@@ -104,6 +114,7 @@ impl Remote for Placement {
                 true
             }
             Place::At(seat, ticket) => seat.page.revoke(*ticket),
+            Place::Over => false,
         };
         if revoked {
             *place = Place::Revoked;
@@ -112,7 +123,12 @@ impl Remote for Placement {
     }
 
     fn started(&self) -> bool {
-        matches!(&*self.0.lock(), Place::At(seat, ticket) if seat.page.has_started(*ticket))
+        match &*self.0.lock() {
+            Place::At(seat, ticket) => seat.page.has_started(*ticket),
+            // It had, if it was not lost; and in a moment core will know.
+            Place::Over => true,
+            Place::Here | Place::Paused(_) | Place::Revoked => false,
+        }
     }
 
     fn collector(&self) -> Option<Arc<dyn Collector>> {
@@ -128,7 +144,7 @@ impl Remote for Placement {
             Place::At(seat, ticket) => seat.stop(*ticket, attempt, why),
             // Nobody waits for the end of the pause any more.
             Place::Paused(seat) => seat.cancelled(),
-            Place::Here | Place::Revoked => {}
+            Place::Here | Place::Revoked | Place::Over => {}
         }
     }
 }
@@ -149,8 +165,7 @@ mod tests {
         let stops = Arc::new(Stops::new(Arc::new(Bell::new().unwrap())));
         let worker = WorkerId(7);
         let seat = Arc::new(Seat { worker, page, stops, intake: Intake::silent(worker) });
-        let placement = Placement::new();
-        assert!(placement.send(&seat, T));
+        let placement = Placement::sent(&seat, T);
         (placement, seat)
     }
 

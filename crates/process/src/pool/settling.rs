@@ -36,13 +36,15 @@ impl Inner {
     pub(super) fn settle_answer(&self, item: Item, outcome: Result<Reply, TaskError>) {
         let reply = match outcome {
             Ok(reply) => reply,
-            Err(error) => return item.task.fail(error),
+            Err(error) => return item.over().fail(error),
         };
+        if !item.task.has_policy() {
+            return item.over().complete(reply);
+        }
         let stopped = item.task.attempt_stopped();
         let again = if item.can_be_sent_again() { item.task.judge(&reply) } else { None };
-        let Some(Item { task, attachments, .. }) = self.again(item, again) else { return };
-        // Before anybody learns of the outcome: shared memory among them can be used again for the next task.
-        drop(attachments);
+        let Some(item) = self.again(item, again) else { return };
+        let task = item.over();
         match (stopped, task.timeout()) {
             // Too late, and there is no time for another attempt.
             (true, Some(limit)) => task.fail(TaskErrorKind::TimedOut(limit).into()),
@@ -58,7 +60,7 @@ impl Inner {
         let stopped = item.task.attempt_stopped();
         let verdict = if matches!(cause, TaskErrorKind::Panicked(_)) { Verdict::Panicked } else { Verdict::Died };
         let again = item.task.retry_after(verdict).filter(|_| item.can_be_sent_again() && !given_up);
-        let Some(Item { task, .. }) = self.again(item, again) else { return };
+        let Some(task) = self.again(item, again).map(Item::over) else { return };
         let why = task.timeout().filter(|_| stopped).map_or(cause, TaskErrorKind::TimedOut);
         task.fail(why.into());
     }

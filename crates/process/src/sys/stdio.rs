@@ -19,6 +19,21 @@ pub(crate) fn flush() {
     unsafe { libc::fflush(ptr::null_mut()) };
 }
 
+/// Writes out what a task has printed: what Rust and C hold for standard output. As [`flush`], but for the streams that the
+/// program has opened itself: to look through them costs more than many a task. Standard error has no buffers.
+pub(crate) fn flush_printed() {
+    unsafe extern "C" {
+        static stdout: *mut libc::FILE;
+    }
+    let _ = io::stdout().flush();
+    // SAFETY: it is there since before any Rust code runs, and nobody writes it but a program that means to.
+    let stream = unsafe { stdout };
+    if !stream.is_null() {
+        // SAFETY: a stream of C's.
+        unsafe { libc::fflush(stream) };
+    }
+}
+
 /// Leaves the process at once, without `atexit` handlers and destructors, with all buffers written out.
 pub(crate) fn flush_and_exit(code: i32) -> ! {
     flush();

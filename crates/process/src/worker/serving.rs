@@ -231,7 +231,7 @@ impl Server {
         // from a call that it made; all lie in the code of this image.
         let served = unsafe { serve(entry, input, &mut env, &mut self.output) };
         // What the task has printed is seen before its result, and is not lost if the next one ends the process.
-        stdio::flush();
+        stdio::flush_printed();
         Ok((served, env.attachments))
     }
 }
