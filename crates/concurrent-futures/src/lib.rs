@@ -54,7 +54,7 @@ pub use concurrent_futures_process as process;
 pub use concurrent_futures_process::Chaos;
 #[cfg(feature = "process")]
 pub use concurrent_futures_process::{
-    ProcessPoolExecutor, SharedBytes, SharedSlice, SharedSliceMut, StartMethod, bytemuck, init, ipc_channel,
+    DataPath, ProcessPoolExecutor, SharedBytes, SharedSlice, SharedSliceMut, StartMethod, bytemuck, init, ipc_channel,
 };
 
 #[cfg(feature = "thread")]

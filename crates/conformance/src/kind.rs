@@ -3,7 +3,8 @@
 use concurrent_futures::process::ProcessPoolBuilder;
 use concurrent_futures::thread::ThreadPoolBuilder;
 use concurrent_futures::{
-    Executor, InitResult, OnDrop, Portable, ProcessPoolExecutor, SerialExecutor, StartMethod, ThreadPoolExecutor,
+    DataPath, Executor, InitResult, OnDrop, Portable, ProcessPoolExecutor, SerialExecutor, StartMethod,
+    ThreadPoolExecutor,
 };
 
 /// Which executor a test runs on.
@@ -13,15 +14,17 @@ pub enum Kind {
     Serial,
     /// Threads.
     Thread,
-    /// Processes that a fork server starts.
+    /// Processes that a fork server starts, and that rings of shared memory connect with the pool.
     ForkServer,
-    /// Processes that are spawned one by one.
+    /// The same, spawned one by one.
     Spawn,
+    /// Processes that a fork server starts, with sockets instead of rings between them and the pool.
+    Socket,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 4] = [Kind::Serial, Kind::Thread, Kind::ForkServer, Kind::Spawn];
+    pub const ALL: [Kind; 5] = [Kind::Serial, Kind::Thread, Kind::ForkServer, Kind::Spawn, Kind::Socket];
 
     /// By the word that [`name`](Self::name) gives.
     pub fn by_name(name: &str) -> Option<Self> {
@@ -35,12 +38,18 @@ impl Kind {
             Kind::Thread => "thread",
             Kind::ForkServer => "process_forkserver",
             Kind::Spawn => "process_spawn",
+            Kind::Socket => "process_socket",
         }
+    }
+
+    /// Whether a fork server starts the workers.
+    pub fn forks(self) -> bool {
+        matches!(self, Kind::ForkServer | Kind::Socket)
     }
 
     /// Whether tasks run in other processes.
     pub fn is_process(self) -> bool {
-        matches!(self, Kind::ForkServer | Kind::Spawn)
+        matches!(self, Kind::ForkServer | Kind::Spawn | Kind::Socket)
     }
 
     /// An executor of at most so many workers.
@@ -48,7 +57,7 @@ impl Kind {
         match self {
             Kind::Serial => Box::new(SerialExecutor::new()),
             Kind::Thread => Box::new(thread(workers).build().expect("a thread pool")),
-            Kind::ForkServer | Kind::Spawn => Box::new(self.processes(workers).build().expect("a process pool")),
+            _ => Box::new(self.processes(workers).build().expect("a process pool")),
         }
     }
 
@@ -98,12 +107,13 @@ impl Kind {
     /// # Panics
     /// When this is none.
     pub fn processes(self, workers: usize) -> ProcessPoolBuilder {
-        let method = match self {
-            Kind::ForkServer => StartMethod::ForkServer,
-            Kind::Spawn => StartMethod::Spawn,
+        let (method, path) = match self {
+            Kind::ForkServer => (StartMethod::ForkServer, DataPath::Ring),
+            Kind::Spawn => (StartMethod::Spawn, DataPath::Ring),
+            Kind::Socket => (StartMethod::ForkServer, DataPath::Socket),
             Kind::Serial | Kind::Thread => panic!("{self:?} has no processes"),
         };
-        ProcessPoolExecutor::builder().max_workers(workers).start_method(method)
+        ProcessPoolExecutor::builder().max_workers(workers).start_method(method).data_path(path)
     }
 }
 

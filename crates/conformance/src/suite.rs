@@ -11,7 +11,7 @@ use std::thread;
 /// |---|---|
 /// | `all` | every executor |
 /// | `parallel` | those whose tasks run beside the test: not on the serial one, where a task is done when `submit` returns |
-/// | `serial`, `thread`, `process` | only there; `process` is both start methods |
+/// | `serial`, `thread`, `process` | only there; `process` is both start methods, and both data paths |
 ///
 /// ```
 /// use concurrent_futures::ExecutorExt;
@@ -38,6 +38,7 @@ macro_rules! tests {
         $crate::tests!(@kind on_thread Thread: $($($all)*)? $($($parallel)*)? $($($thread)*)?);
         $crate::tests!(@kind on_process_forkserver ForkServer: $($($all)*)? $($($parallel)*)? $($($process)*)?);
         $crate::tests!(@kind on_process_spawn Spawn: $($($all)*)? $($($parallel)*)? $($($process)*)?);
+        $crate::tests!(@kind on_process_socket Socket: $($($all)*)? $($($parallel)*)? $($($process)*)?);
     };
     (@kind $module:ident $kind:ident:) => {};
     (@kind $module:ident $kind:ident: $($test:ident)+) => {

@@ -43,10 +43,19 @@ impl SharedMemory {
     ///
     /// Those of the system: no descriptor left, or no memory.
     pub fn create(len: usize) -> io::Result<Self> {
+        Self::named("concurrent-futures", len)
+    }
+
+    /// The same, with a name by which a person finds it in `/proc/PID/maps`.
+    ///
+    /// # Errors
+    ///
+    /// As of [`create`](Self::create); a name that is too long for the kernel, or has a zero in it.
+    pub fn named(name: &str, len: usize) -> io::Result<Self> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::NOEXEC_SEAL;
-        let fd = match memfd_create("concurrent-futures", flags) {
+        let fd = match memfd_create(name, flags) {
             // Before 6.3 that flag is unknown.
-            Err(rustix::io::Errno::INVAL) => memfd_create("concurrent-futures", flags - MemfdFlags::NOEXEC_SEAL)?,
+            Err(rustix::io::Errno::INVAL) => memfd_create(name, flags - MemfdFlags::NOEXEC_SEAL)?,
             other => other?,
         };
         ftruncate(&fd, len as u64)?;

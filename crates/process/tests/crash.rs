@@ -3,7 +3,7 @@
 mod support;
 
 use concurrent_futures_core::{Executor, ExecutorExt, Shutdown, TaskError};
-use concurrent_futures_process::ProcessPoolExecutor;
+use concurrent_futures_process::{DataPath, ProcessPoolExecutor};
 use rustix::process::Signal;
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -276,15 +276,20 @@ fn a_result_that_kills_its_writer_is_its_own_fault_only() {
     assert_eq!(outcome(next).unwrap(), 4);
 }
 
+/// Takes descriptors away from their owners in this worker.
+fn close_all(_: ()) {
+    for fd in 3..200 {
+        // SAFETY: this worker ends by that, if it needs any of them: the point of the test.
+        unsafe { libc::close(fd) };
+    }
+}
+
 #[test]
 fn a_task_that_closes_its_link_costs_its_worker_only() {
-    let pool = pool(1);
+    let pool = ProcessPoolExecutor::builder().max_workers(1).data_path(DataPath::Socket).build().unwrap();
     let closed = pool.submit(
         |()| {
-            for fd in 3..200 {
-                // SAFETY: takes descriptors away from their owners in this worker, which ends by that: the point of the test.
-                unsafe { libc::close(fd) };
-            }
+            close_all(());
             loop {
                 std::thread::park();
             }
@@ -298,8 +303,26 @@ fn a_task_that_closes_its_link_costs_its_worker_only() {
 }
 
 #[test]
+fn a_task_that_closes_the_bell_of_its_rings_costs_its_worker_only() {
+    // The rings themselves are memory. What is in them counts, also when the worker ends because it cannot ring.
+    let pool = ProcessPoolExecutor::builder().max_workers(1).data_path(DataPath::Ring).build().unwrap();
+    let closed = pool.submit(close_all, ());
+    let next = pool.submit(square, 2);
+    if let Err(error) = outcome(closed) {
+        assert!(error.is_worker_death(), "{error}");
+    }
+    match outcome(next) {
+        Ok(value) => assert_eq!(value, 4),
+        // The worker had it before it could not ring.
+        Err(error) => assert!(error.is_worker_death(), "{error}"),
+    }
+    is_sound(&pool);
+}
+
+#[test]
 fn garbage_from_a_worker_costs_that_worker_only() {
-    let pool = pool(1);
+    // What a worker can do to its rings is in `pool/hostile.rs`: it takes more than to write to each descriptor.
+    let pool = ProcessPoolExecutor::builder().max_workers(1).data_path(DataPath::Socket).build().unwrap();
     let noise = pool.submit(
         |()| {
             for fd in 3..64 {

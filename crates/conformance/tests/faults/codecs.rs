@@ -1,7 +1,7 @@
 //! Rows 8 to 10: arguments and results that cannot be encoded or decoded.
 
 use crate::bystanders::{Bystanders, assert_usable};
-use crate::ground::{DataPath, Ground, Load, death};
+use crate::ground::{Ground, Lane, Load, death};
 use crate::row::{Scene, scene};
 use crate::rows;
 use concurrent_futures::{CodecStep, ExecutorExt, TaskError};
@@ -96,7 +96,7 @@ fn assert_ends_the_program(ground: Ground, name: &str) {
 /// A thread that exits while `ipc-channel` decodes is stopped by an assertion of `ipc-channel`, if there are handles that it has
 /// not given out.
 fn aborted_by_ipc_channel(ground: Ground, signal: Option<i32>) -> bool {
-    ground.path == DataPath::Handles && signal == Some(libc::SIGABRT)
+    ground.lane == Lane::Handles && signal == Some(libc::SIGABRT)
 }
 
 fn row_08_an_argument_cannot_be_encoded(ground: Ground) {
@@ -126,7 +126,7 @@ fn row_09_an_argument_cannot_be_decoded(ground: Ground) {
         match misdeed {
             Misdeed::Exits => {
                 let death = death(outcome);
-                let aborted = ground.path == DataPath::Handles && death.signal() == Some("SIGABRT");
+                let aborted = ground.lane == Lane::Handles && death.signal() == Some("SIGABRT");
                 assert!(death.exit_code() == Some(CODE) || aborted, "{death}");
             }
             Misdeed::Aborts => assert_eq!(death(outcome).signal(), Some("SIGABRT")),

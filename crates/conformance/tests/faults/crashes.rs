@@ -1,7 +1,7 @@
 //! Rows 1 to 4: workers that die, by themselves or by others.
 
 use crate::bystanders::{Bystanders, assert_usable};
-use crate::ground::{DataPath, Ground, Load, assert_killed_by_others, death, occupy, pid, strike};
+use crate::ground::{Ground, Lane, Load, assert_killed_by_others, death, occupy, pid, strike};
 use crate::rows;
 use concurrent_futures::{Executor, ExecutorExt};
 use concurrent_futures_conformance::{Soon, Stage, until, wait_for_end};
@@ -115,10 +115,10 @@ fn row_04_an_idle_worker_is_killed(ground: Ground) {
         let worker = ex.submit(pid, ground.load(())).soon().expect("a fresh task").value;
         strike(worker, Signal::KILL);
         let raced = ex.submit(pid, ground.load(())).soon();
-        match ground.path {
-            DataPath::Bytes => assert_ne!(raced.expect("it had not started").value, worker),
+        match ground.lane {
+            Lane::Bytes => assert_ne!(raced.expect("it had not started").value, worker),
             // Handles can be sent once only: what was given to a worker that was dead already dies with it.
-            DataPath::Handles => {
+            Lane::Handles => {
                 if let Err(error) = raced {
                     assert_eq!(death::<()>(Err(error)).pid(), worker);
                 }
@@ -130,8 +130,10 @@ fn row_04_an_idle_worker_is_killed(ground: Ground) {
 }
 
 rows! {
-    row_01_a_task_crashes,
-    row_02_a_task_exits_without_a_result,
-    row_03_a_worker_is_killed_at_work,
-    row_04_an_idle_worker_is_killed,
+    links {
+        row_01_a_task_crashes,
+        row_02_a_task_exits_without_a_result,
+        row_03_a_worker_is_killed_at_work,
+        row_04_an_idle_worker_is_killed,
+    }
 }

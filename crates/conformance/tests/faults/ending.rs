@@ -7,7 +7,7 @@ use crate::row::{Scene, scene, ticket};
 use crate::rows;
 use concurrent_futures::ExecutorExt;
 use concurrent_futures::ipc_channel::ipc::IpcSharedMemory;
-use concurrent_futures_conformance::{Kind, Stage, Ticket, descendants, until};
+use concurrent_futures_conformance::{Stage, Ticket, descendants, until};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_bytes::ByteBuf;
 use std::os::unix::process::ExitStatusExt;
@@ -46,7 +46,7 @@ fn row_20_the_parent_is_killed(ground: Ground) {
         let ex = ground.pool(3);
         let ticket = ticket();
         // A spawned worker is no subreaper: a program that has left its group and lost its parent is not found.
-        let leaves = ground.kind == Kind::ForkServer;
+        let leaves = ground.kind.forks();
         drop(ex.submit(start_programs, ground.load((ticket.clone(), leaves))));
         drop(ex.submit(start_programs, ground.load((ticket.clone(), leaves))));
         let much = (ticket.clone(), ByteBuf::from(vec![1; 8 << 20]), IpcSharedMemory::from_byte(7, 1 << 20));
@@ -136,7 +136,9 @@ fn row_21_ctrl_c_in_the_middle_of_a_map(ground: Ground) {
 }
 
 rows! {
-    row_20_the_parent_is_killed,
-    row_20_the_parent_is_killed_at_any_instant_of_its_start,
-    row_21_ctrl_c_in_the_middle_of_a_map,
+    links {
+        row_20_the_parent_is_killed,
+        row_20_the_parent_is_killed_at_any_instant_of_its_start,
+        row_21_ctrl_c_in_the_middle_of_a_map,
+    }
 }

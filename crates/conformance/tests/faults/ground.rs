@@ -11,15 +11,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Ground {
     pub kind: Kind,
-    pub path: DataPath,
+    pub lane: Lane,
 }
 
-/// The two ways of data between a pool and a worker.
+/// What arguments and results have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DataPath {
-    /// Bytes over the socket.
+pub enum Lane {
+    /// Bytes only.
     Bytes,
-    /// With an `ipc-channel` handle in each argument and result, which needs a lane of its own beside the socket.
+    /// With an `ipc-channel` handle in each argument and result, which needs a lane of its own beside the link.
     Handles,
 }
 
@@ -47,9 +47,9 @@ impl Ground {
 
     /// An argument, and the other end of its handle.
     pub fn listened<T>(self, value: T) -> (Load<T>, Option<IpcReceiver<u64>>) {
-        let (line, listener) = match self.path {
-            DataPath::Bytes => (None, None),
-            DataPath::Handles => {
+        let (line, listener) = match self.lane {
+            Lane::Bytes => (None, None),
+            Lane::Handles => {
                 let (sender, receiver) = channel().expect("a channel");
                 (Some(sender), Some(receiver))
             }

@@ -187,11 +187,13 @@ fn row_17_the_process_exits_with_work_pending(ground: Ground) {
 }
 
 rows! {
-    row_15_recycling_with_a_backlog_under_fire,
-    row_15_recycling_races_the_end_of_the_pool,
-    row_16_an_idle_end_races_a_submit,
-    row_16_resize_races_kills,
-    row_17_a_shutdown_while_a_worker_is_dying,
-    row_17_a_pool_is_dropped_while_a_task_is_about_to_crash,
-    row_17_the_process_exits_with_work_pending,
+    links {
+        row_15_recycling_with_a_backlog_under_fire,
+        row_15_recycling_races_the_end_of_the_pool,
+        row_16_an_idle_end_races_a_submit,
+        row_16_resize_races_kills,
+        row_17_a_shutdown_while_a_worker_is_dying,
+        row_17_a_pool_is_dropped_while_a_task_is_about_to_crash,
+        row_17_the_process_exits_with_work_pending,
+    }
 }

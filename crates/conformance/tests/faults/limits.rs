@@ -248,12 +248,14 @@ fn row_23_a_worker_is_stopped(ground: Ground) {
 }
 
 rows! {
-    row_18_a_task_ignores_sigterm,
-    row_18_a_task_that_stops_when_asked_keeps_its_worker,
-    row_19_one_of_many_is_stopped,
-    row_19_a_late_result_is_discarded,
-    row_22_a_task_takes_more_memory_than_it_may,
-    row_22_the_kernel_kills_for_want_of_memory,
-    row_23_a_task_spins_for_ever,
-    row_23_a_worker_is_stopped,
+    links {
+        row_18_a_task_ignores_sigterm,
+        row_18_a_task_that_stops_when_asked_keeps_its_worker,
+        row_19_one_of_many_is_stopped,
+        row_19_a_late_result_is_discarded,
+        row_22_a_task_takes_more_memory_than_it_may,
+        row_22_the_kernel_kills_for_want_of_memory,
+        row_23_a_task_spins_for_ever,
+        row_23_a_worker_is_stopped,
+    }
 }

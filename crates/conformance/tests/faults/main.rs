@@ -1,4 +1,4 @@
-//! The fault suite: what a process pool must survive, fault by fault, with both start methods and on both data paths. The
+//! The fault suite: what a process pool must survive, fault by fault, with both start methods, on both data paths, with and without handles. The
 //! number in a test's name is that of the fault in `docs/reliability.md`.
 //!
 //! Each test (a *row*) runs in a program of its own, so that what it leaves behind can be counted: see [`row`].
@@ -15,6 +15,7 @@ mod lifecycle;
 mod limits;
 mod random_kills;
 mod relay;
+mod rings;
 mod row;
 mod scarcity;
 mod signals;

@@ -1,7 +1,7 @@
 //! Rows 11 and 12: workers are killed all the time, and tasks that kill whoever they meet.
 
 use crate::bystanders::{Bystanders, assert_usable};
-use crate::ground::{DataPath, Ground, Load, strike_worker};
+use crate::ground::{Ground, Lane, Load, strike_worker};
 use crate::rows;
 use concurrent_futures::{Executor, ExecutorExt, Future, ProcessPoolExecutor, Refusal, RetryOn};
 use concurrent_futures_conformance::{Soon, until};
@@ -46,14 +46,14 @@ fn work(x: Load<(u64, u64)>) -> Load<(u64, u32)> {
 /// A task with handles cannot be sent twice, and so not be tried again: on their ground every other task has some, and may die.
 /// The others must not.
 fn may_die(ground: Ground, number: u64) -> bool {
-    ground.path == DataPath::Handles && number % 2 == 1
+    ground.lane == Lane::Handles && number % 2 == 1
 }
 
 /// How long, and how often on average.
 fn storm(ground: Ground) -> (Duration, Duration) {
-    match ground.path {
-        DataPath::Bytes => (Duration::from_secs(30), Duration::from_millis(40)),
-        DataPath::Handles => (Duration::from_secs(10), Duration::from_millis(60)),
+    match ground.lane {
+        Lane::Bytes => (Duration::from_secs(30), Duration::from_millis(40)),
+        Lane::Handles => (Duration::from_secs(10), Duration::from_millis(60)),
     }
 }
 
@@ -82,8 +82,8 @@ fn row_11_workers_are_killed_at_random_under_load(ground: Ground) {
         let mut under_way: VecDeque<(u64, Future<_>)> = VecDeque::new();
         for number in 0.. {
             if Instant::now() < end {
-                let path = if may_die(ground, number) { DataPath::Handles } else { DataPath::Bytes };
-                let load = Ground { path, ..ground }.load((number, dice.below(2000)));
+                let lane = if may_die(ground, number) { Lane::Handles } else { Lane::Bytes };
+                let load = Ground { lane, ..ground }.load((number, dice.below(2000)));
                 let task = ex.task(work, load).retries(1000).retry_on(RetryOn::WORKER_DEATH);
                 under_way.push_back((number, task.submit()));
                 if under_way.len() < 60 {
@@ -140,7 +140,7 @@ fn row_12_a_poison_task_is_given_up(ground: Ground) {
     let error = poisoned.soon().map(drop).expect_err("it is given up");
     let death = error.death().unwrap_or_else(|| panic!("{error}"));
     // One with handles is not tried again.
-    let attempts = if ground.path == DataPath::Bytes { 3 } else { 1 };
+    let attempts = if ground.lane == Lane::Bytes { 3 } else { 1 };
     assert_eq!((death.deaths(), error.attempts(), death.signal()), (attempts, attempts, Some("SIGABRT")), "{error}");
     before.succeed();
     after.succeed();
@@ -170,7 +170,9 @@ fn row_12_a_storm_of_restarts_breaks_the_pool(ground: Ground) {
 }
 
 rows! {
-    row_11_workers_are_killed_at_random_under_load,
-    row_12_a_poison_task_is_given_up,
-    row_12_a_storm_of_restarts_breaks_the_pool,
+    links {
+        row_11_workers_are_killed_at_random_under_load,
+        row_12_a_poison_task_is_given_up,
+        row_12_a_storm_of_restarts_breaks_the_pool,
+    }
 }

@@ -1,9 +1,10 @@
 //! A worker that dies after an exact number of bytes.
 //!
-//! A task puts a relay between its worker and the pool: it takes the place of the worker's link by one end of a new pair,
+//! A task puts a relay between its worker and the pool: it takes the place of the worker's link by one end of a new one,
 //! and hands on what comes at the other end, in both directions. After so many bytes in one direction the worker is killed, by
 //! SIGKILL, at the moment at which one more would have passed. So a death can be placed at every byte of a request or a reply.
 
+use crate::rings;
 use rustix::net::sockopt::{socket_domain, socket_type};
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{Signal, getpid, kill_process};
@@ -22,6 +23,14 @@ pub enum Way {
 
 /// To be called in a task: from now on so many bytes pass this way, and none more.
 pub fn install(way: Way, bytes: usize) {
+    let [down, up] = [Way::Down, Way::Up].map(|this| if this == way { bytes } else { usize::MAX });
+    match rings::of_this_worker() {
+        Some(rings) => rings::install(rings, down, up),
+        None => install_sockets(down, up),
+    }
+}
+
+fn install_sockets(down: usize, up: usize) {
     let link = link();
     // SAFETY: it is open, as it was just found, and nobody closes it while the task runs, which is in the worker's only thread
     // that uses it.
@@ -30,7 +39,6 @@ pub fn install(way: Way, bytes: usize) {
     let (ours, worker) = UnixStream::pair().expect("a pair of sockets");
     // SAFETY: both are open; the worker's link keeps its number, and is now the end of the relay.
     assert_eq!(unsafe { libc::dup3(worker.as_raw_fd(), link, libc::O_CLOEXEC) }, link);
-    let [down, up] = [Way::Down, Way::Up].map(|this| if this == way { bytes } else { usize::MAX });
     let (from_pool, to_worker) = (pool.try_clone().expect("a duplicate"), ours.try_clone().expect("a duplicate"));
     thread::spawn(move || hand_on(from_pool, to_worker, down));
     thread::spawn(move || hand_on(ours, pool, up));
@@ -59,9 +67,14 @@ fn hand_on(mut from: UnixStream, mut to: UnixStream, mut left: usize) {
         }
         left -= passing;
         if passing < read {
-            kill_process(getpid(), Signal::KILL).expect("this very process");
+            die();
         }
     }
     // The end is handed on, too; the other side may be gone already.
     let _ = to.shutdown(std::net::Shutdown::Write);
+}
+
+/// One byte more would have passed.
+pub fn die() {
+    kill_process(getpid(), Signal::KILL).expect("this very process");
 }

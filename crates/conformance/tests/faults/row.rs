@@ -19,12 +19,17 @@ use std::time::Duration;
 /// A program that has not ended by then hangs; it notices itself before.
 const HANGS: Duration = Duration::from_secs(240);
 
-/// Makes a `#[test]` of each row for both start methods, on both data paths; with `only` for one start method.
+/// Makes a `#[test]` of each row for both start methods, with and without handles; with `only` for one start method. Those
+/// in which it matters what carries the bytes (`links`) are also run with a socket.
 #[macro_export]
 macro_rules! rows {
     (only ForkServer { $($row:ident),* $(,)? }) => {
         $crate::rows!(@ground forkserver_only_bytes ForkServer Bytes: $($row)*);
         $crate::rows!(@ground forkserver_only_handles ForkServer Handles: $($row)*);
+    };
+    (links { $($row:ident),* $(,)? }) => {
+        $crate::rows!($($row),*);
+        $crate::rows!(@ground socket_bytes Socket Bytes: $($row)*);
     };
     ($($row:ident),* $(,)?) => {
         $crate::rows!(@ground forkserver_bytes ForkServer Bytes: $($row)*);
@@ -39,7 +44,7 @@ macro_rules! rows {
                 fn $row() {
                     let ground = $crate::ground::Ground {
                         kind: concurrent_futures_conformance::Kind::$kind,
-                        path: $crate::ground::DataPath::$path,
+                        lane: $crate::ground::Lane::$path,
                     };
                     $crate::row::run(concat!(module_path!(), "::", stringify!($row)), ground, super::$row);
                 }

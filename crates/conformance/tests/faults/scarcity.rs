@@ -1,7 +1,7 @@
 //! Row 27: what there is not enough of.
 
 use crate::bystanders::{Bystanders, assert_usable};
-use crate::ground::{DataPath, Ground, Load, square};
+use crate::ground::{Ground, Lane, Load, square};
 use crate::rows;
 use crate::strange_worlds::with_no_descriptors;
 use concurrent_futures::ExecutorExt;
@@ -23,7 +23,7 @@ fn row_27_no_descriptors_are_left_in_the_parent(ground: Ground) {
         match outcome {
             Ok(value) => assert_eq!(value.value, number * number),
             // Bytes need no descriptor; handles do, and the task says so.
-            Err(error) => assert!(ground.path == DataPath::Handles && error.is_codec(), "{error}"),
+            Err(error) => assert!(ground.lane == Lane::Handles && error.is_codec(), "{error}"),
         }
     }
     assert_usable(ground, &ex);
@@ -49,7 +49,7 @@ fn row_27_no_descriptors_are_left_in_a_worker(ground: Ground) {
         match ex.submit(square, ground.load(number)).soon() {
             Ok(value) => assert_eq!(value.value, number * number),
             Err(error) => {
-                assert_eq!(ground.path, DataPath::Handles, "{error}");
+                assert_eq!(ground.lane, Lane::Handles, "{error}");
                 assert!(error.is_codec() || error.is_worker_death(), "{error}");
             }
         }

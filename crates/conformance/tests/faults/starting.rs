@@ -1,12 +1,12 @@
 //! Rows 13 and 14: workers that do not get ready, or cannot be started.
 
 use crate::bystanders::{Bystanders, assert_usable};
-use crate::ground::{DataPath, Ground, Load, death, pid, strike};
+use crate::ground::{Ground, Lane, Load, death, pid, strike};
 use crate::row::{Scene, scene};
 use crate::rows;
 use crate::strange_worlds::{refuse_processes, with_no_descriptors};
 use concurrent_futures::{Ending, Executor, ExecutorExt, ProcessPoolExecutor, Refusal, Shutdown, TaskError};
-use concurrent_futures_conformance::{Kind, Soon, Stage, Ticket, until};
+use concurrent_futures_conformance::{Soon, Stage, Ticket, until};
 use rustix::process::Signal;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,7 +52,7 @@ fn row_13_an_initializer_fails(ground: Ground) {
         // The program is none the worse for it.
         assert_usable(ground, &ground.pool(2));
     }
-    if ground.path == DataPath::Handles {
+    if ground.lane == Lane::Handles {
         // Each worker would need its own: this is told at once.
         let error = ground.settings(1).initializer(|_: Load<()>| (), ground.load(())).build().map(drop);
         assert!(error.expect_err("it cannot be sent").to_string().contains("handles"));
@@ -135,7 +135,7 @@ fn row_14_there_are_no_descriptors_for_a_worker(ground: Ground) {
         }
         let (death_of_one, loads) = (ground.load(()), [ground.load(()), ground.load(())]);
         let outcomes = with_no_descriptors(|| {
-            if replacement && ground.path == DataPath::Bytes {
+            if replacement && ground.lane == Lane::Bytes {
                 // How it ended is learnt through descriptors, too.
                 let death = death(ex.submit(abort, death_of_one).soon());
                 assert!(death.signal() == Some("SIGABRT") || death.ending() == Ending::Unknown, "{death}");
@@ -156,7 +156,7 @@ fn row_14_there_are_no_descriptors_for_a_worker(ground: Ground) {
 
 fn row_14_the_system_starts_no_process(ground: Ground) {
     for (errno, words) in [(libc::EAGAIN, "temporarily unavailable"), (libc::ENOMEM, "allocate memory")] {
-        if ground.kind == Kind::ForkServer {
+        if ground.kind.forks() {
             // The first fork server cannot fork; the next one can.
             let place = tempfile::tempdir().expect("a directory");
             let once = place.path().join("once");

@@ -1,7 +1,7 @@
 //! Rows 5 to 7: workers that die while a message is on its way.
 
 use crate::bystanders::{Bystanders, assert_usable};
-use crate::ground::{DataPath, Ground, Load, assert_killed_by_others, death, pid, strike};
+use crate::ground::{Ground, Lane, Load, assert_killed_by_others, death, pid, strike};
 use crate::relay::{Way, install};
 use crate::rows;
 use concurrent_futures::{ExecutorExt, Future, ProcessPoolExecutor};
@@ -44,7 +44,7 @@ fn row_05_a_worker_dies_at_every_byte_of_its_request(ground: Ground) {
             }
             // It had not started, so only handles are lost.
             Err(error) => {
-                assert_eq!(ground.path, DataPath::Handles, "after {bytes} bytes: {error}");
+                assert_eq!(ground.lane, Lane::Handles, "after {bytes} bytes: {error}");
                 assert_killed_by_others(&death::<()>(Err(error)), "SIGKILL");
             }
         }
@@ -57,7 +57,7 @@ fn row_05_a_worker_dies_at_every_byte_of_its_request(ground: Ground) {
 
 /// The relay still stands, and has killed the worker with the first byte of what came next.
 fn bystanders_after_a_late_death(ground: Ground, bystanders: Bystanders) {
-    if ground.path == DataPath::Bytes {
+    if ground.lane == Lane::Bytes {
         bystanders.succeed();
     }
 }
@@ -111,7 +111,7 @@ fn row_05_a_worker_is_killed_at_any_instant_of_a_task(ground: Ground) {
                 assert_eq!(death.pid(), worker);
             }
         }
-        if ground.path == DataPath::Handles {
+        if ground.lane == Lane::Handles {
             // Handles that are sent to a worker that is dead already are lost with it; bytes are not.
             until("the death is noticed", || !ex.worker_pids().contains(&worker));
         }
@@ -248,7 +248,7 @@ fn assert_moved_on(ground: Ground, future: Future<Load<(u32, usize)>>, worker: u
     match future.soon() {
         Ok(result) => assert_ne!(result.value.0, worker),
         Err(error) => {
-            assert_eq!(ground.path, DataPath::Handles, "{error}");
+            assert_eq!(ground.lane, Lane::Handles, "{error}");
             let death = death::<()>(Err(error));
             assert_killed_by_others(&death, "SIGKILL");
             assert_eq!(death.pid(), worker);
@@ -257,12 +257,14 @@ fn assert_moved_on(ground: Ground, future: Future<Load<(u32, usize)>>, worker: u
 }
 
 rows! {
-    row_05_a_worker_dies_at_every_byte_of_its_request,
-    row_05_a_worker_dies_at_every_byte_of_its_reply,
-    row_05_a_worker_is_killed_at_any_instant_of_a_task,
-    row_05_a_worker_is_killed_at_any_instant_of_its_first_task,
-    row_06_a_large_result_is_torn,
-    row_06_a_worker_is_killed_at_any_instant_of_a_large_result,
-    row_07_a_worker_dies_while_a_large_argument_comes,
-    row_07_a_stopped_worker_is_killed_under_a_large_argument,
+    links {
+        row_05_a_worker_dies_at_every_byte_of_its_request,
+        row_05_a_worker_dies_at_every_byte_of_its_reply,
+        row_05_a_worker_is_killed_at_any_instant_of_a_task,
+        row_05_a_worker_is_killed_at_any_instant_of_its_first_task,
+        row_06_a_large_result_is_torn,
+        row_06_a_worker_is_killed_at_any_instant_of_a_large_result,
+        row_07_a_worker_dies_while_a_large_argument_comes,
+        row_07_a_stopped_worker_is_killed_under_a_large_argument,
+    }
 }

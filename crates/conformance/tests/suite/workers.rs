@@ -146,14 +146,14 @@ fn find_what_was_preloaded(kind: Kind) {
     let (futures, arrivals) = {
         // The preload may speak before or between the tasks.
         let futures: Vec<_> = (0..2).map(|number| ex.submit(hold, (stage.ticket(), number))).collect();
-        let speakers = if kind == Kind::ForkServer { 1 + 2 } else { 2 + 2 };
+        let speakers = if kind.forks() { 1 + 2 } else { 2 + 2 };
         (futures, stage.wait_for(speakers))
     };
     let (preloads, tasks): (Vec<_>, Vec<_>) = arrivals.into_iter().partition(|arrival| arrival.words() == "preloaded");
     let workers: BTreeSet<_> = tasks.iter().map(Arrival::pid).collect();
     assert_eq!(workers.len(), 2);
     let in_workers = preloads.iter().filter(|preload| workers.contains(&preload.pid())).count();
-    assert_eq!(in_workers, if kind == Kind::ForkServer { 0 } else { 2 }, "the fork server loads it for all");
+    assert_eq!(in_workers, if kind.forks() { 0 } else { 2 }, "the fork server loads it for all");
     drop(tasks);
     assert!(futures.into_iter().all(|future| future.soon().is_ok()));
     let value = ex.submit(|()| PRELOADED.load(std::sync::atomic::Ordering::Relaxed), ());

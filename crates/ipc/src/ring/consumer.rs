@@ -24,6 +24,18 @@ impl Consumer {
         Consumer { place, head: 0, tail: 0 }
     }
 
+    /// In the place of a consumer of this process that reads no more: goes on where that has stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`Nonsense`], if the positions in the memory cannot be.
+    pub fn taking_over(place: Place) -> Result<Self, Nonsense> {
+        let head = place.header().reader.head.load(Ordering::Acquire);
+        let mut consumer = Consumer { place, head, tail: head };
+        consumer.look()?;
+        Ok(consumer)
+    }
+
     /// Appends what is there to `into`, at most `limit` bytes and as many as it has capacity for, and says how many; 0: there is
     /// nothing. Wakes the producer if it sleeps and there is room for half a ring now.
     ///

@@ -31,6 +31,21 @@ impl Producer {
         Producer { place, tail: 0, published: 0, head: 0 }
     }
 
+    /// In the place of a producer of this process that writes no more: goes on where that has published.
+    ///
+    /// # Errors
+    ///
+    /// [`Nonsense`], if the positions in the memory cannot be.
+    pub fn taking_over(place: Place) -> Result<Self, Nonsense> {
+        let header = place.header();
+        let (tail, head) = (header.writer.tail.load(Ordering::Acquire), header.reader.head.load(Ordering::Acquire));
+        let (claimed, limit) = (tail.wrapping_sub(head), place.capacity() as u64);
+        if claimed > limit {
+            return Err(Nonsense { claimed, limit });
+        }
+        Ok(Producer { place, tail, published: tail, head })
+    }
+
     /// Room for so many bytes there is at least.
     pub fn room(&self) -> usize {
         self.place.capacity() - (self.tail - self.head) as usize

@@ -28,10 +28,14 @@ mod outbox;
 mod ring;
 mod socket;
 #[cfg(test)]
+pub(crate) mod takeover;
+#[cfg(test)]
 mod tests;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use inbox::{Filled, Inbox, Source};
+#[cfg(test)]
+pub(crate) use ring::RingEnd;
 
 use crate::sys::poller::Poller;
 use crate::wire::{Down, Up};
@@ -61,9 +65,9 @@ use std::sync::Arc;
 #[non_exhaustive]
 pub enum DataPath {
     /// Two rings of bytes in memory that the pool shares with each worker: no system call as long as both sides are awake.
+    #[default]
     Ring,
     /// A stream socket for each worker.
-    #[default]
     Socket,
 }
 

@@ -17,17 +17,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 /// How much one ring holds. Of larger bodies this much at a time is on its way.
-const CAPACITY: usize = 128 * 1024;
+pub(super) const CAPACITY: usize = 128 * 1024;
 /// The first ring goes to the worker, the second one comes from it.
-const DOWN_AT: usize = 0;
-const UP_AT: usize = ring::size(CAPACITY);
+pub(super) const DOWN_AT: usize = 0;
+pub(super) const UP_AT: usize = ring::size(CAPACITY);
 pub(super) const SIZE: usize = 2 * ring::size(CAPACITY);
+/// As it stands in `/proc/PID/maps`.
+pub(super) const NAME: &str = "concurrent-futures-rings";
 /// So much is moved before others may have the queue's lock, and the other side gets to see it.
 const PIECE: usize = 32 * 1024;
 
 /// Makes a data path, whose bell the poller hears from now on.
 pub(super) fn pair(wiring: Wiring) -> io::Result<Pair> {
-    let memory = Arc::new(SharedMemory::create(SIZE)?);
+    let memory = Arc::new(SharedMemory::named(NAME, SIZE)?);
     let bell = Doorbell::new()?;
     let worker = vec![memory.fd().try_clone_to_owned()?, bell.as_fd().try_clone_to_owned()?];
     wiring.poller.add(&bell, wiring.token, Interest::EDGE)?;
@@ -52,9 +54,7 @@ pub(super) fn open([memory, bell]: [OwnedFd; 2]) -> io::Result<RingEnd> {
     let down = unsafe { Place::new(memory.clone(), DOWN_AT, CAPACITY, Some(bell.clone())) };
     // SAFETY: as above.
     let up = unsafe { Place::new(memory, UP_AT, CAPACITY, Some(bell)) };
-    let producer = Producer::new(up);
-    let ringer = producer.ringer();
-    Ok(RingEnd { consumer: Consumer::new(down), inbox: Inbox::new(), producer, ringer, held: 0 })
+    Ok(RingEnd::new(Consumer::new(down), Producer::new(up)))
 }
 
 #[derive(Debug)]
@@ -310,7 +310,7 @@ impl Inbound for Receiving {
 
 /// The worker's end, which blocks.
 #[derive(Debug)]
-pub(super) struct RingEnd {
+pub(crate) struct RingEnd {
     consumer: Consumer,
     inbox: Inbox<Down, DOWN>,
     producer: Producer,
@@ -320,6 +320,16 @@ pub(super) struct RingEnd {
 }
 
 impl RingEnd {
+    #[cfg(test)]
+    pub(super) fn is_drained(&mut self) -> bool {
+        self.producer.has_room(CAPACITY).expect("the parent keeps its part in order")
+    }
+
+    pub(super) fn new(consumer: Consumer, producer: Producer) -> Self {
+        let ringer = producer.ringer();
+        RingEnd { consumer, inbox: Inbox::new(), producer, ringer, held: 0 }
+    }
+
     fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let written = self.producer.write(&bytes[..bytes.len().min(PIECE)])?;

@@ -66,8 +66,7 @@ impl Poller {
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let left = match left {
-                Some(left) if !left.is_zero() && left < Duration::from_millis(1) => {
-                    self.wait_briefly(left)?;
+                Some(left) if !left.is_zero() && left < Duration::from_millis(1) && self.wait_briefly(left)? => {
                     Some(Timespec::default())
                 }
                 left => left.map(whole_milliseconds),
@@ -85,11 +84,13 @@ impl Poller {
         }
     }
 
-    /// Waits for less than a millisecond, in which kernels before 5.11 count here.
-    fn wait_briefly(&self, limit: Duration) -> io::Result<()> {
+    /// Waits for less than a millisecond, in which kernels before 5.11 count here. `false`: that cannot be done.
+    fn wait_briefly(&self, limit: Duration) -> io::Result<bool> {
         let limit = Timespec { tv_sec: 0, tv_nsec: i64::from(limit.subsec_nanos()) };
         match poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], Some(&limit)) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Ok(_) | Err(Errno::INTR) => Ok(true),
+            // The process may have no descriptors at all any more, by its limit: not even one to be waited for in this way.
+            Err(Errno::INVAL) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

@@ -12,11 +12,11 @@ use tempfile::TempDir;
 
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs a test once with each start method.
+/// Runs a test once with each start method, each over another data path.
 pub fn with_both(test: impl Fn(ProcessPoolBuilder)) {
-    for method in [StartMethod::ForkServer, StartMethod::Spawn] {
-        eprintln!("with {method:?}");
-        test(ProcessPoolExecutor::builder().start_method(method));
+    for (method, path) in [(StartMethod::ForkServer, DataPath::Ring), (StartMethod::Spawn, DataPath::Socket)] {
+        eprintln!("with {method:?} and {path:?}");
+        test(ProcessPoolExecutor::builder().start_method(method).data_path(path));
     }
 }
 
