@@ -171,12 +171,13 @@ impl State {
         self.queue.len() + self.paused.len()
     }
 
-    /// Gives the task to a worker that has nothing to do, or queues it.
+    /// Gives the task to a worker that has nothing to do, or will soon have done what it has, or queues it.
     pub(super) fn submit(&mut self, mut item: Item, after: &mut After) {
         item.number = self.submitted;
         self.submitted += 1;
         self.queue.push_back(item);
         self.spread(after);
+        self.top_up(after);
         if self.wanted() > 0 {
             self.ring(after);
         }

@@ -6,6 +6,9 @@ use crate::pool::item::Item;
 use crate::pool::member::{Member, Stage, Unsent};
 use std::time::Instant;
 
+/// So many tasks at least are sent together to workers that have something to do.
+const TOGETHER: usize = 16;
+
 impl State {
     /// The worker has answered; `done` tasks of it are done. Gives it more to do, or lets it go.
     pub(in crate::pool) fn employ(&mut self, id: WorkerId, done: usize, now: Instant, after: &mut After) {
@@ -43,6 +46,23 @@ impl State {
             let free = |id: &&WorkerId| members.get(id).is_some_and(|member| member.has_room_for(item, 1, limit));
             let Some(id) = self.idle.iter().rev().find(free).copied() else { return };
             self.send_next(id, after);
+        }
+    }
+
+    /// Gives what is queued to a worker that is quick and does not have much: it is given more only when somebody takes its answers
+    /// in, and that may be the very thread that is busy submitting. Several tasks at once, for each sending takes a cache line
+    /// from it.
+    pub(super) fn top_up(&mut self, after: &mut After) {
+        if self.queue.len() < TOGETHER {
+            return;
+        }
+        while let Some(item) = self.queue.front() {
+            let quick = self.members.values().filter(|member| member.is_quick());
+            let Some(member) = quick.min_by_key(|member| member.live()) else { return };
+            if !member.has_room_for(item, member.window() / 2, self.limits.tasks) {
+                return;
+            }
+            self.send_next(member.id, after);
         }
     }
 
