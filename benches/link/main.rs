@@ -1,5 +1,5 @@
-//! Two ways to carry bytes between a parent and one worker, bare: frames over a unix stream socket, as the data path of the
-//! process pool sends them, and ipc-channel's channel of bytes. Why the socket was chosen stands in
+//! Ways to carry bytes between a parent and one worker, bare: frames over two rings in shared memory and over a unix stream
+//! socket, the two data paths of the process pool, and ipc-channel's channel of bytes. What speaks for which stands in
 //! `crates/process/src/link/mod.rs`; these are its figures.
 //!
 //! ```text
@@ -10,10 +10,12 @@
 //! fixed size that tells the length of the body, as those of the pool; a reader takes what is there with one call.
 
 mod channel;
+mod ring;
 mod socket;
 
 use channel::Channel;
 use concurrent_futures_benches::{Bench, Column, Options, Unit, median_of_each, seconds};
+use ring::Ring;
 use socket::{Batching, Socket};
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ fn main() {
     match (args.next().as_deref(), args.next()) {
         (Some(socket::ECHO), None) => return socket::echo(Batching::Off),
         (Some(socket::ECHO_IN_BATCHES), None) => return socket::echo(Batching::On),
+        (Some(ring::ECHO), None) => return ring::echo(),
         (Some(channel::ECHO), Some(name)) => return channel::echo(name),
         _ => {}
     }
@@ -51,6 +54,7 @@ fn main() {
 
 fn links() -> Vec<(&'static str, Box<dyn Link>)> {
     vec![
+        ("ring, a look with yield then a futex", Box::new(Ring::new())),
         ("unix stream, frames in batches", Box::new(Socket::new(Batching::On))),
         ("unix stream, a write for each frame", Box::new(Socket::new(Batching::Off))),
         ("ipc-channel, bytes", Box::new(Channel::new())),
