@@ -4,6 +4,8 @@
 //! Loom reports a wake-up that is lost as a deadlock, and bytes that are read while they are written as a race.
 
 use super::{Consumer, Place, Producer, Wake};
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicBool, Ordering, fence};
 use loom::thread;
 
 /// A ring of four bytes.
@@ -152,5 +154,45 @@ fn loom_whoever_rings_rings_for_all_that_is_published() {
         write_all(&mut producer, b"a");
         other.join().unwrap();
         assert_eq!(reader.join().unwrap(), b"a");
+    });
+}
+
+/// As a thread that waits for one task's answer: it sleeps at the ring, and whoever else completes the task wakes it there. The
+/// sleeper says that it sleeps, notes, and looks; the other one says that there is nothing to wait for, and looks.
+#[test]
+fn loom_a_sleeper_is_woken_by_the_producer_or_by_whoever_makes_it_needless() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let (_, mut producer, mut consumer) = ring();
+        let (asleep, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let bed = consumer.bed();
+        let other = {
+            let (asleep, done, bed) = (asleep.clone(), done.clone(), bed.clone());
+            thread::spawn(move || {
+                done.store(true, Ordering::Release);
+                fence(Ordering::SeqCst);
+                if asleep.load(Ordering::Relaxed) {
+                    bed.wake().unwrap();
+                }
+            })
+        };
+        let writer = thread::spawn(move || write_all(&mut producer, b"a"));
+        let mut bytes = Vec::new();
+        while !done.load(Ordering::Acquire) || bytes.is_empty() {
+            asleep.store(true, Ordering::Relaxed);
+            let found = consumer.arm(Wake::ByFutex).unwrap();
+            // Whether it waits for the answer, or for somebody to say that it need not.
+            let wanted = !done.load(Ordering::Acquire) || bytes.is_empty();
+            if !found && wanted {
+                bed.sleep(None).unwrap();
+            }
+            asleep.store(false, Ordering::Relaxed);
+            consumer.disarm();
+            bytes.extend(read(&mut consumer, 4));
+        }
+        assert_eq!(bytes, b"a");
+        other.join().unwrap();
+        writer.join().unwrap();
     });
 }

@@ -1,22 +1,26 @@
 //! The data path between a parent and one worker: frames both ways, in order.
 //!
-//! Four small traits are the seam: [`Outbound`] and [`Inbound`] on the parent's side, [`WorkerEnd`] on the worker's. The
-//! pool, the supervisor and the worker's loop know nothing else, so that another path (a pair of shared-memory rings)
-//! can stand beside the socket: `post` fills the ring or an overflow list, `flush` rings the worker's doorbell if it
-//! sleeps, `descriptor` is the pool's doorbell for the supervisor, `receive` empties the ring.
+//! Three traits are the seam: [`Outbound`] and [`Inbound`] on the parent's side, [`WorkerEnd`] on the worker's. The
+//! pool, the supervisor and the worker's loop know nothing else. Behind them is a pair of rings in shared memory (`ring`), or a
+//! stream socket (`socket`); `README.md` beside this file has both.
 //!
-//! # Why a socket carries the plain lane, and not ipc-channel
+//! # Why rings and a socket, and not ipc-channel
 //!
-//! The issue allows either. Measured bare, side by side, on the kind of machine this is developed on
-//! (`u64` to `u64`, 64 in flight, one and two workers; then 64 MiB there, there and back):
+//! Measured bare, side by side, on the kind of machine this is developed on (`cargo bench -p concurrent-futures-benches --bench
+//! link`; bodies of 8 bytes with 64 in flight, one there and back, then 64 MiB there and back):
 //!
-//! | | tasks/s | 64 MiB |
-//! |---|---|---|
-//! | unix stream socket, one write per task | 790 k, 540 k | 45 ms, 73 ms |
-//! | ipc-channel, bytes | 487 k, 447 k | 61 ms, 102 ms |
+//! | | thousand/s | round trip hot, after pauses | 64 MiB |
+//! |---|---|---|---|
+//! | rings, a look with yield and then a futex | 8204 | 1.4 µs, 12 µs | 79 ms |
+//! | unix stream socket, frames in batches | 1166 | 3.3 µs, 20 µs | 87 ms |
+//! | unix stream socket, a write for each frame | 535 | 4.2 µs, 18 µs | 69 ms |
+//! | ipc-channel, bytes | 647 | 3.3 µs, 19 µs | 73 ms |
 //!
-//! More than the figures, three properties decide. `IpcSender::send` blocks while the peer does not read, and no thread
-//! of the parent may block on one worker: a worker that is stopped would take the pool along. A socket takes what fits
+//! With both sides awake a ring makes no system call, and two cache lines move for a message. The socket stays, selectable: it is what
+//! to compare with, and what to fall back to where shared memory is a trouble.
+//!
+//! Why not ipc-channel: `IpcSender::send` blocks while the peer does not read, and no thread
+//! of the parent may block on one worker: a worker that is stopped would take the pool along. A ring or a socket takes what fits
 //! and says so. Every `IpcReceiver::recv` allocates a buffer of the socket's size (about 212 KB) and gives whole messages
 //! only, so that many small replies cannot be taken with one call, and a big one cannot be read straight into the buffer
 //! that it ends in. And ipc-channel splits big messages over a socket of their own whose descriptor travels in the first

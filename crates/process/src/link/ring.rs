@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-/// How much one ring holds. Of larger bodies this much at a time is on its way.
+/// How much one ring holds. Of larger bodies this much at a time is on its way; from 64 to 512 KiB it made no difference in the
+/// bench `link`.
 pub(super) const CAPACITY: usize = 128 * 1024;
 /// The first ring goes to the worker, the second one comes from it.
 pub(super) const DOWN_AT: usize = 0;
