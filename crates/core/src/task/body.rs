@@ -37,7 +37,9 @@ impl<F: Function> Work for One<F> {
         let encoded_context = context.encode();
         // The last one that uses it may drop it here; its destructor is the user's.
         panics::contain_drop(context);
-        let mut message = Message { stream: Vec::new(), parts: Parts::new(advice) };
+        // What is plain fits, and is written without a look whether there is room to be made.
+        let stream = Vec::with_capacity((size_of::<F::Args>() + 8).min(64));
+        let mut message = Message { stream, parts: Parts::new(advice) };
         let encoded = codec::encode_whole(args, &mut message, 0).map_err(|f| argument_error::<F>(f.message()))?;
         let Message { stream: input, parts } = message;
         let entry = entry(serve_one::<F>, function);
