@@ -49,8 +49,16 @@ impl Ref {
             self.run_in_place();
         }
         let mut collector = None;
-        let there = self.look_until(until, &mut collector)
-            || worker::blocking(|| self.sleep_until(until, deadline, &mut collector));
+        if self.look_until(until, &mut collector) {
+            // Decoding is the user's code, and may take long: somebody else looks meanwhile.
+            if let Some(collector) = collector.take() {
+                collector.leave();
+            }
+            if self.is_there(until) {
+                return true;
+            }
+        }
+        let there = worker::blocking(|| self.sleep_until(until, deadline, &mut collector));
         if let Some(collector) = collector {
             collector.leave();
         }
@@ -66,13 +74,13 @@ impl Ref {
             if collector.is_none() {
                 *collector = self.collector();
             }
-            if self.is_there(until) {
+            if self.has_arrived(until) {
                 return true;
             }
             let Some(collector) = collector else { continue };
             for _ in 0..LOOKS_AT_ONCE {
                 collector.collect();
-                if self.is_there(until) {
+                if self.has_arrived(until) {
                     return true;
                 }
             }
@@ -98,6 +106,12 @@ impl Ref {
         }
     }
 
+    /// Whether it is that far, but for decoding it.
+    fn has_arrived(&self, until: Until) -> bool {
+        let state = self.state();
+        until.is_met(state) || phase(state) == ENCODED
+    }
+
     /// Whether it is that far, after decoding it if that is all that is missing.
     fn is_there(&self, until: Until) -> bool {
         if until != Until::Done {
@@ -111,7 +125,7 @@ impl Ref {
     fn sleep_until(&self, until: Until, deadline: Option<Instant>, collector: &mut Option<Arc<dyn Collector>>) -> bool {
         // It may have been sent only now.
         *collector = collector.take().or_else(|| self.collector());
-        let bed = Bed::claimed(collector.clone());
+        let mut bed = Bed::claimed(collector.clone());
         if bed.is_none()
             && let Some(collector) = collector.take()
         {
@@ -141,6 +155,13 @@ impl Ref {
                 match &bed {
                     Some(Bed(collector)) => collector.sleep(deadline, &|| may_sleep(self.state())),
                     None => park_until(deadline),
+                }
+            }
+            // As above: nobody else may sleep or arm there while this thread has its claim, and decoding may wait for others.
+            if until != Until::Done && phase(self.state()) == ENCODED {
+                drop(bed.take());
+                if let Some(collector) = collector.take() {
+                    collector.leave();
                 }
             }
             let there = self.is_there(until);

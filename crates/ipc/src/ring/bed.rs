@@ -59,7 +59,8 @@ impl Bed {
     /// What calling the kernel can end with.
     pub fn wake(&self) -> io::Result<()> {
         let sleeper = &self.place.header().writer.reader;
-        sleeper.clear();
+        // Who slept here may have gone, and somebody else may have noted another way to be woken: that stays.
+        sleeper.clear_if(Wake::ByFutex as u32);
         // Whatever stood there: the other process may have written it.
         self.place.call(sleeper, Wake::ByFutex)
     }

@@ -23,6 +23,12 @@ mod imp {
             self.0.swap(value, Ordering::Relaxed)
         }
 
+        /// To zero, if it is this. Another value is left alone.
+        pub(crate) fn clear_if(&self, value: u32) {
+            // It fails where there is nothing to clear.
+            let _ = self.0.compare_exchange(value, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+
         pub(crate) fn wait(&self, expected: u32, deadline: Option<Instant>) -> io::Result<Waited> {
             futex::wait(&self.0, expected, deadline)
         }
@@ -65,6 +71,10 @@ mod imp {
 
         pub(crate) fn swap(&self, value: u32) -> u32 {
             self.word.swap(value, Ordering::Relaxed)
+        }
+
+        pub(crate) fn clear_if(&self, value: u32) {
+            let _ = self.word.compare_exchange(value, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
 
         pub(crate) fn wait(&self, expected: u32, _deadline: Option<Instant>) -> io::Result<Waited> {

@@ -163,6 +163,24 @@ fn whoever_looks_is_not_rung_and_whoever_sleeps_is_rung_once() {
 }
 
 #[test]
+fn a_late_wake_leaves_the_note_of_another_alone() {
+    let (mut producer, mut consumer, place) = ring(64);
+    let noted = || place.header().writer.reader.is_noted();
+    let bed = consumer.bed();
+    assert!(!consumer.arm(Wake::ByFutex).unwrap());
+    bed.wake().unwrap();
+    assert!(!noted());
+    // Whoever slept has gone, and the bell is to be rung now.
+    assert!(!consumer.arm(Wake::ByDoorbell).unwrap());
+    bed.wake().unwrap();
+    assert!(noted());
+    producer.write(b"a").unwrap();
+    producer.publish();
+    producer.ringer().ring().unwrap();
+    assert!(!noted());
+}
+
+#[test]
 fn room_is_told_when_half_of_it_is_there() {
     let (mut producer, mut consumer, place) = ring(64);
     let wanted = || place.header().reader.writer.is_noted();

@@ -18,6 +18,8 @@ use std::time::Instant;
 pub(super) struct News {
     pub(super) after: After,
     done: Vec<(Item, Result<Reply, TaskError>)>,
+    /// Tasks that are to be settled, as the pool has been told.
+    owed: usize,
     pub(super) ready: bool,
     pub(super) setup_failed: Option<(Step, Vec<u8>)>,
     /// Of the task that is done.
@@ -43,19 +45,20 @@ impl News {
             state.employ(id, self.done.len() - before, now, &mut self.after);
         }
         // While the lock is held: what is over for the state is not over for the pool before it is settled.
-        pool.settling.begin(self.done.len() - before);
+        let owed = self.done.len() + self.after.unresolved() - self.owed;
+        pool.settling.begin(owed);
+        self.owed += owed;
         sense
     }
 
     /// Does what was left to do when the state had been changed: sends new work, and completes what is done.
     pub(super) fn settle(&mut self, pool: &Inner) {
         pool.finish(std::mem::take(&mut self.after));
-        let settled = self.done.len();
-        pool.watch.count(settled);
+        pool.watch.count(self.done.len());
         for (item, outcome) in self.done.drain(..) {
             pool.settle_answer(item, outcome);
         }
-        if pool.settling.end(settled) && pool.is_closed() {
+        if pool.settling.end(std::mem::take(&mut self.owed)) && pool.is_closed() {
             // The supervisor may be waiting for nothing else.
             pool.bell.ring();
         }

@@ -99,6 +99,11 @@ impl After {
         }
     }
 
+    /// How many tasks are still to be resolved.
+    pub(super) fn unresolved(&self) -> usize {
+        self.failed.len()
+    }
+
     /// What needs no more than this: the rest is the caller's, who knows the bell and those who wait.
     pub(super) fn carry_out(self) {
         for outbound in self.flush {

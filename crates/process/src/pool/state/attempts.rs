@@ -60,7 +60,12 @@ impl State {
         if pause.is_zero() {
             self.requeue(vec![item]);
             self.spread(after);
+            if self.wanted() > 0 {
+                self.ring(after);
+            }
         } else {
+            // It sleeps for as long as nothing was to be done, and this may be another thread.
+            self.ring(after);
             // What no clock can tell is as good as for ever.
             let at = now.checked_add(pause).unwrap_or(now + CENTURY);
             self.paused.insert((at, item.number), item);

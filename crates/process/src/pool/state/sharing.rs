@@ -57,11 +57,9 @@ impl State {
             return;
         }
         while let Some(item) = self.queue.front() {
-            let quick = self.members.values().filter(|member| member.is_quick());
+            let has_room = |member: &Member| member.has_room_for(item, member.window() / 2, self.limits.tasks);
+            let quick = self.members.values().filter(|member| member.is_quick() && has_room(member));
             let Some(member) = quick.min_by_key(|member| member.live()) else { return };
-            if !member.has_room_for(item, member.window() / 2, self.limits.tasks) {
-                return;
-            }
             self.send_next(member.id, after);
         }
     }

@@ -31,6 +31,22 @@ fn a_task_waits_for_its_next_attempt_and_others_go_on() {
 }
 
 #[test]
+fn the_supervisor_is_told_of_a_pause_that_another_thread_begins() {
+    let mut rig = Rig::new(1, None);
+    rig.submit_with(PAUSING);
+    rig.start(true);
+    rig.run_next(0);
+    let ticket = rig.workers.get_mut(&0).unwrap().running.take().unwrap();
+    // It has looked at everything before, and sleeps.
+    pass(&mut rig, Duration::ZERO);
+    let mut after = After::default();
+    let item = rig.state.finished(WorkerId(0), ticket).unwrap();
+    assert!(rig.state.try_again(item, IDLE, Instant::now(), &mut after).is_none());
+    assert!(after.ring);
+    after.carry_out();
+}
+
+#[test]
 fn a_pause_that_no_clock_can_tell_has_no_end() {
     let mut rig = Rig::new(1, None);
     rig.submit_with(PAUSING);
