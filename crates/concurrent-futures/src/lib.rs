@@ -60,6 +60,8 @@ pub use concurrent_futures_process::{
 #[cfg(feature = "thread")]
 mod global;
 mod kind;
+#[cfg(feature = "process")]
+pub mod multiprocessing;
 
 #[cfg(feature = "thread")]
 pub use global::global;

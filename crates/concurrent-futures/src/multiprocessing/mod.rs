@@ -1,0 +1,5 @@
+//! The tools of Python's `multiprocessing`: what programs of more than one process are made of.
+//!
+//! Whatever is here can be sent to another process of this program, as or inside the argument of a task or of a process.
+
+pub use concurrent_futures_process::{SharedBytes, SharedSlice, SharedSliceMut};

@@ -1,0 +1,4 @@
+//! The tools of `multiprocessing`, each used by several processes at once, some of which die at any instant.
+//! `docs/conformance.md` lists what is covered.
+
+mod elsewhere;
