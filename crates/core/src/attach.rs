@@ -51,7 +51,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub const MAX: usize = 4096;
 
 #[cfg(unix)]
-type Resource = OwnedFd;
+#[derive(Debug)]
+struct Resource {
+    fd: OwnedFd,
+    /// Behind the descriptor, so that it is closed first.
+    after: Option<After>,
+}
 /// Nothing that could be attached is known on this system.
 #[cfg(not(unix))]
 #[derive(Debug)]
@@ -60,6 +65,26 @@ enum Resource {}
 /// An open descriptor that can travel with any number of messages; cloning it opens nothing.
 #[derive(Clone, Debug)]
 pub struct Attachment(Arc<Resource>);
+
+/// What is called when it is dropped.
+#[cfg(unix)]
+struct After(Option<Box<dyn FnOnce() + Send + Sync>>);
+
+#[cfg(unix)]
+impl Drop for After {
+    fn drop(&mut self) {
+        if let Some(call) = self.0.take() {
+            call();
+        }
+    }
+}
+
+#[cfg(unix)]
+impl fmt::Debug for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a function")
+    }
+}
 
 #[cfg(unix)]
 impl Attachment {
@@ -75,22 +100,45 @@ impl Attachment {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn new(descriptor: OwnedFd) -> Self {
-        Attachment(Arc::new(descriptor))
+        Attachment(Arc::new(Resource { fd: descriptor, after: None }))
     }
 
-    /// The descriptor itself, or a duplicate where somebody else still has a clone.
+    /// The same; `after` is called when the descriptor is closed, in the thread that has dropped the last clone or the last
+    /// message. It must be quick, must not wait for anybody, and must not panic.
+    ///
+    /// ```
+    /// use concurrent_futures_core::attach::Attachment;
+    /// use std::sync::mpsc;
+    ///
+    /// let (reader, _writer) = std::io::pipe()?;
+    /// let (closed, is_closed) = mpsc::sync_channel(1);
+    /// let attachment = Attachment::with_end(reader.into(), move || closed.send(()).expect("there is room"));
+    /// assert!(is_closed.try_recv().is_err());
+    /// drop(attachment);
+    /// is_closed.try_recv()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_end(descriptor: OwnedFd, after: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Attachment(Arc::new(Resource { fd: descriptor, after: Some(After(Some(Box::new(after)))) }))
+    }
+
+    /// The descriptor itself, or a duplicate where somebody else still has a clone, or is called at its end.
     ///
     /// # Errors
     /// A duplicate was needed, and none could be made.
     pub fn into_fd(self) -> std::io::Result<OwnedFd> {
-        Arc::try_unwrap(self.0).or_else(|shared| shared.try_clone())
+        match Arc::try_unwrap(self.0) {
+            Ok(Resource { fd, after: None }) => Ok(fd),
+            Ok(Resource { fd, after: Some(_) }) => fd.try_clone(),
+            Err(shared) => shared.fd.try_clone(),
+        }
     }
 }
 
 #[cfg(unix)]
 impl AsFd for Attachment {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.0.fd.as_fd()
     }
 }
 

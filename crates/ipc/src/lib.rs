@@ -15,6 +15,7 @@ compile_error!("concurrent-futures-ipc needs Linux: memfd with seals, futex and 
 
 mod doorbell;
 pub mod futex;
+mod mapping;
 mod memory;
 pub mod ring;
 mod slice;

@@ -1,7 +1,8 @@
 //! Memory that processes share, and that none of them can shrink under another.
 
+use crate::mapping::Mapping;
+use concurrent_futures_core::attach::Attachment;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
@@ -22,15 +23,9 @@ use std::ptr::NonNull;
 /// ```
 #[derive(Debug)]
 pub struct SharedMemory {
-    start: NonNull<u8>,
-    len: usize,
-    fd: OwnedFd,
+    map: Mapping,
+    fd: Attachment,
 }
-
-// SAFETY: the mapping belongs to this value alone and is not bound to a thread.
-unsafe impl Send for SharedMemory {}
-// SAFETY: a shared value only gives out its address; whoever uses that is bound by what `start` asks for.
-unsafe impl Sync for SharedMemory {}
 
 /// Without these the other side could take pages away, and the next access here would be a SIGBUS; the
 /// last one keeps the list of seals as it is.
@@ -69,15 +64,20 @@ impl SharedMemory {
     ///
     /// `InvalidData` unless it has exactly this size and is sealed; those of the system.
     pub fn open(fd: OwnedFd, len: usize) -> io::Result<Self> {
+        Self::adopt(Attachment::new(fd), len)
+    }
+
+    /// Maps what has come with a message: [`open`](Self::open), for a type that travels.
+    ///
+    /// # Errors
+    ///
+    /// As of [`open`](Self::open).
+    pub fn adopt(fd: Attachment, len: usize) -> io::Result<Self> {
         let sealed = fcntl_get_seals(&fd).is_ok_and(|seals| seals.contains(SEALS));
         if !sealed || usize::try_from(fstat(&fd)?.st_size) != Ok(len) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not a sealed memory file of the agreed size"));
         }
-        // SAFETY: a new mapping at an address of the kernel's choice disturbs no memory that is in use.
-        let start =
-            unsafe { mmap(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &fd, 0) }?;
-        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
-        Ok(Self { start, len, fd })
+        Ok(Self { map: Mapping::writable(fd.as_fd(), len)?, fd })
     }
 
     /// The descriptor to send to another process.
@@ -85,24 +85,33 @@ impl SharedMemory {
         self.fd.as_fd()
     }
 
+    /// The same, to be put beside a message, where it costs no further descriptor.
+    ///
+    /// ```
+    /// use concurrent_futures_core::attach;
+    /// use concurrent_futures_ipc::SharedMemory;
+    ///
+    /// let memory = SharedMemory::create(4096)?;
+    /// let mut beside = Vec::new();
+    /// let place = attach::collect(&mut beside, || attach::put(memory.attachment()))?;
+    /// let there = attach::provide(attach::Arrived::all(beside), || attach::take(place))?;
+    /// assert_eq!(SharedMemory::adopt(there, 4096)?.len(), 4096);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn attachment(&self) -> &Attachment {
+        &self.fd
+    }
+
     /// Where it begins: at the start of a page. Mapped, readable and writable for [`len`](Self::len) bytes as long as this
     /// value lives. Others may write there at any time, so a reference may lead only to atomics.
     pub fn start(&self) -> NonNull<u8> {
-        self.start
+        self.map.start()
     }
 
     /// How many bytes it has.
     #[expect(clippy::len_without_is_empty, reason = "a mapping is never empty")]
     pub fn len(&self) -> usize {
-        self.len
-    }
-}
-
-impl Drop for SharedMemory {
-    fn drop(&mut self) {
-        // SAFETY: the range is the mapping that `open` made; whoever has used it has kept this value until then.
-        let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
-        debug_assert!(unmapped.is_ok(), "a mapping of our own can be unmapped");
+        self.map.len()
     }
 }
 

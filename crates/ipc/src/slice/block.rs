@@ -1,11 +1,12 @@
 //! Memory that several processes read: what lies under the slices.
 
 use super::{registry, retired};
+use crate::mapping::Mapping;
 use concurrent_futures_core::attach::{self, Attachment};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create};
 use rustix::io::Errno;
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+use rustix::mm::{Advice, ProtFlags, madvise};
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -92,7 +93,7 @@ impl Block {
         };
         ftruncate(&fd, len as u64)?;
         fcntl_add_seals(&fd, SIZE)?;
-        let map = Mapping::new(fd.as_fd(), len, ProtFlags::READ | ProtFlags::WRITE)?;
+        let map = Mapping::writable(fd.as_fd(), len)?;
         Ok((Block::of(Parts { map, fd: Attachment::new(fd), made_here: true }), true))
     }
 
@@ -131,11 +132,11 @@ impl Block {
 
     /// Where it begins: at the start of a page.
     pub(super) fn start(&self) -> NonNull<u8> {
-        self.parts().map.start
+        self.parts().map.start()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.parts().map.len
+        self.parts().map.len()
     }
 
     /// All of it. Only for a block that was made here.
@@ -144,7 +145,7 @@ impl Block {
         assert!(made_here, "memory of another process cannot be written");
         // SAFETY: the mapping is writable, as long as `self`, which is borrowed for this alone; no other process can write to it
         // (the descriptor has not left this process, or nobody else has it any more), and any byte is valid.
-        unsafe { std::slice::from_raw_parts_mut(map.start.as_ptr(), map.len) }
+        unsafe { std::slice::from_raw_parts_mut(map.start().as_ptr(), map.len()) }
     }
 
     /// Lets it travel with the message that is being encoded.
@@ -240,12 +241,12 @@ impl fmt::Debug for Block {
 
 impl Parts {
     pub(super) fn len(&self) -> usize {
-        self.map.len
+        self.map.len()
     }
 
     #[cfg(test)]
     pub(super) fn starts_at(&self, start: *const u8) -> bool {
-        self.map.start.as_ptr().cast_const() == start
+        self.map.start().as_ptr().cast_const() == start
     }
 }
 
@@ -274,33 +275,4 @@ impl Identity {
 fn random() -> u64 {
     // Each has keys of its own, and the first ones are random.
     RandomState::new().hash_one(std::process::id())
-}
-
-/// A mapping of a whole memory file.
-#[derive(Debug)]
-struct Mapping {
-    start: NonNull<u8>,
-    len: usize,
-}
-
-// SAFETY: the mapping belongs to this value alone and is not bound to a thread.
-unsafe impl Send for Mapping {}
-// SAFETY: a shared value gives out nothing but its address.
-unsafe impl Sync for Mapping {}
-
-impl Mapping {
-    fn new(fd: BorrowedFd<'_>, len: usize, access: ProtFlags) -> io::Result<Self> {
-        // SAFETY: a new mapping at an address of the kernel's choice disturbs no memory that is in use.
-        let start = unsafe { mmap(std::ptr::null_mut(), len, access, MapFlags::SHARED, fd, 0) }?;
-        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
-        Ok(Mapping { start, len })
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the range is the mapping that `new` made; slices into it keep the block alive that has it.
-        let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
-        debug_assert!(unmapped.is_ok(), "a mapping of our own can be unmapped");
-    }
 }
