@@ -8,15 +8,20 @@
 //! - [`futex`]: to sleep until a word of shared memory changes.
 //! - [`Doorbell`]: to be woken through a descriptor.
 //! - [`SharedSlice`] and [`SharedBytes`]: plain data that tasks take and return without a copy.
+//! - [`connection`]: waiting for several things at once.
+//! - [`reactor`]: `.await` on a descriptor.
 //! - [`ring`]: bytes from one process to another, in order, without a system call while both are awake.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("concurrent-futures-ipc needs Linux: memfd with seals, futex and eventfd");
 
+#[cfg(not(concurrent_futures_loom))]
+pub mod connection;
 mod doorbell;
 pub mod futex;
 mod mapping;
 mod memory;
+pub mod reactor;
 pub mod ring;
 mod slice;
 

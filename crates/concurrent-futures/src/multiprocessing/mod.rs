@@ -2,4 +2,5 @@
 //!
 //! Whatever is here can be sent to another process of this program, as or inside the argument of a task or of a process.
 
+pub use concurrent_futures_ipc::connection;
 pub use concurrent_futures_process::{SharedBytes, SharedSlice, SharedSliceMut};

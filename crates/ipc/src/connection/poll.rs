@@ -1,0 +1,25 @@
+//! `poll`, which a signal does not end.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+/// Whether `descriptor` is readable, at its end, or in error.
+pub(super) fn is_readable(descriptor: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(poll_until(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(Instant::now()))? > 0)
+}
+
+/// Sleeps until one of them has something to say, and gives how many have; 0: it is `deadline`.
+pub(super) fn poll_until(descriptors: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<usize> {
+    loop {
+        // What the kernel cannot count is no limit.
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(descriptors, left.as_ref()) {
+            Err(Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
