@@ -135,8 +135,8 @@ impl Ring {
         const CAPACITY: usize = 1 << 16;
         let memory = Arc::new(SharedMemory::create(size(CAPACITY)).expect("some memory"));
         // SAFETY: the memory is new, and there are one producer and one consumer.
-        let place = unsafe { Place::new(memory, 0, CAPACITY, None) };
-        Ring { producer: Producer::new(place.clone()), consumer: Consumer::new(place), taken: Vec::with_capacity(64) }
+        let place = || unsafe { Place::new(memory.clone(), 0, CAPACITY, None) };
+        Ring { producer: Producer::new(place()), consumer: Consumer::new(place()), taken: Vec::with_capacity(64) }
     }
 }
 

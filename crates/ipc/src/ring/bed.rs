@@ -25,7 +25,7 @@ use std::time::Instant;
 /// })?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Bed {
     place: Place,
 }

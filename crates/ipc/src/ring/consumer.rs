@@ -111,7 +111,7 @@ impl Consumer {
 
     /// Where a thread of this side sleeps while others may have the consumer.
     pub fn bed(&self) -> Bed {
-        Bed::new(self.place.clone())
+        Bed::new(self.place.share())
     }
 
     /// The producer need not wake this side: it looks.

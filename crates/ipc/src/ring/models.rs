@@ -11,7 +11,7 @@ use loom::thread;
 /// A ring of four bytes.
 fn ring() -> (Place, Producer, Consumer) {
     let place = Place::of(4);
-    (place.clone(), Producer::new(place.clone()), Consumer::new(place))
+    (place.share(), Producer::new(place.share()), Consumer::new(place))
 }
 
 fn write_all(producer: &mut Producer, mut bytes: &[u8]) {
@@ -168,7 +168,7 @@ fn loom_a_sleeper_is_woken_by_the_producer_or_by_whoever_makes_it_needless() {
         let (asleep, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let bed = consumer.bed();
         let other = {
-            let (asleep, done, bed) = (asleep.clone(), done.clone(), bed.clone());
+            let (asleep, done, bed) = (asleep.clone(), done.clone(), consumer.bed());
             thread::spawn(move || {
                 done.store(true, Ordering::Release);
                 fence(Ordering::SeqCst);

@@ -38,7 +38,9 @@ mod imp {
     }
 
     /// The place of a ring in shared memory, and the bell of the two processes, if they have one.
-    #[derive(Clone, Debug)]
+    ///
+    /// It cannot be cloned: [`new`](Self::new) asks for one producer and one consumer.
+    #[derive(Debug)]
     pub struct Place {
         memory: Arc<SharedMemory>,
         at: usize,
@@ -72,6 +74,11 @@ mod imp {
             assert!(at.is_multiple_of(LINE) && capacity.is_power_of_two(), "a ring has even edges");
             assert!(memory.len().checked_sub(at).is_some_and(|room| size(capacity) <= room), "a ring needs its room");
             Place { memory, at, capacity, doorbell }
+        }
+
+        /// The same place, for what belongs to the producer or the consumer that is there.
+        pub(crate) fn share(&self) -> Place {
+            Place { memory: self.memory.clone(), doorbell: self.doorbell.clone(), ..*self }
         }
 
         pub(crate) fn capacity(&self) -> usize {
@@ -155,7 +162,6 @@ mod imp {
     }
 
     /// The place of a ring.
-    #[derive(Clone)]
     pub struct Place(Arc<Memory>);
 
     struct Memory {
@@ -177,6 +183,10 @@ mod imp {
             let cells = (0..capacity).map(|_| UnsafeCell::new(0)).collect();
             let (rung, heard) = (Mutex::new(false), Condvar::new());
             Place(Arc::new(Memory { header: Header { writer, reader }, cells, rung, heard }))
+        }
+
+        pub(crate) fn share(&self) -> Place {
+            Place(self.0.clone())
         }
 
         /// What a poller does: sleeps until the bell has been rung since the last time.

@@ -20,7 +20,7 @@ pub struct Producer {
 }
 
 /// Wakes the consumer of a ring if it sleeps. By itself, so that nobody need hold the producer while the kernel is called.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Ringer {
     place: Place,
 }
@@ -93,7 +93,7 @@ impl Producer {
 
     /// What wakes the consumer.
     pub fn ringer(&self) -> Ringer {
-        Ringer { place: self.place.clone() }
+        Ringer { place: self.place.share() }
     }
 
     /// From now on the consumer is to wake this side when there is room: half of the ring. `true`: it is not, there is room.

@@ -130,14 +130,14 @@ fn others_can_go_on_where_the_first_have_stopped() {
     producer.publish();
     consumer.read(&mut Vec::with_capacity(30), 30).unwrap();
     let (mut producer, mut consumer) =
-        (Producer::taking_over(place.clone()).unwrap(), Consumer::taking_over(place.clone()).unwrap());
+        (Producer::taking_over(place.share()).unwrap(), Consumer::taking_over(place.share()).unwrap());
     assert_eq!(producer.write(&[2; 100]), Ok(44));
     producer.publish();
     let mut bytes = Vec::with_capacity(64);
     assert_eq!(consumer.read(&mut bytes, 100).unwrap(), 64);
     assert_eq!(bytes, [[1; 20].to_vec(), [2; 44].to_vec()].concat());
     place.header().writer.tail.store(1 << 40, Relaxed);
-    Producer::taking_over(place.clone()).unwrap_err();
+    Producer::taking_over(place.share()).unwrap_err();
     Consumer::taking_over(place).unwrap_err();
 }
 

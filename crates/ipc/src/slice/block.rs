@@ -223,12 +223,19 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         let Some(parts) = self.parts.take() else { return };
-        // The token goes with this, at the end.
+        // What was never sent is unmapped here.
         let Some(sent) = self.sent.take() else { return };
         registry::remove(sent.identity);
-        drop(sent.token);
-        if let Some(watch) = sent.watch {
-            retired::keep(sent.identity, parts, watch);
+        match sent.watch {
+            Some(watch) => {
+                drop(sent.token);
+                retired::keep(sent.identity, parts, watch);
+            }
+            None => {
+                // In this order: without the token its maker may use the memory again.
+                drop(parts);
+                drop(sent.token);
+            }
         }
     }
 }

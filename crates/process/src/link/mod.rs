@@ -156,7 +156,8 @@ pub(crate) trait Outbound: Send + Sync + fmt::Debug {
     fn post(&self, head: Down, body: Option<&Bytes>) {
         self.post_with_parts(head, body, None);
     }
-    /// Moves on what can be moved without waiting. Of several threads at it, one works for all.
+    /// Moves on what can be moved without sleeping; may look for room for a bounded time. Of several threads at it, one works
+    /// for all.
     fn flush(&self);
     /// The supervisor, when the descriptor can be written again: moves on what was left.
     fn resume(&self);

@@ -16,10 +16,8 @@ use std::time::Instant;
 /// What frames mean for others than the state.
 #[derive(Debug, Default)]
 pub(super) struct News {
-    pub(super) after: After,
+    after: After,
     done: Vec<(Item, Result<Reply, TaskError>)>,
-    /// Tasks that are to be settled, as the pool has been told.
-    owed: usize,
     pub(super) ready: bool,
     pub(super) setup_failed: Option<(Step, Vec<u8>)>,
     /// Of the task that is done.
@@ -39,29 +37,33 @@ impl News {
     ) -> Result<(), String> {
         let now = Instant::now();
         let mut state = pool.lock();
-        let before = self.done.len();
+        let (before, owed) = (self.done.len(), self.owed());
         let sense = { frames }.try_for_each(|(head, body)| self.digest(&mut state, id, head, body));
         if sense.is_ok() {
             state.employ(id, self.done.len() - before, now, &mut self.after);
         }
         // While the lock is held: what is over for the state is not over for the pool before it is settled.
-        let owed = self.done.len() + self.after.unresolved() - self.owed;
-        pool.settling.begin(owed);
-        self.owed += owed;
+        pool.settling.begin(self.owed() - owed);
         sense
     }
 
     /// Does what was left to do when the state had been changed: sends new work, and completes what is done.
     pub(super) fn settle(&mut self, pool: &Inner) {
+        let owed = self.owed();
         pool.finish(std::mem::take(&mut self.after));
         pool.watch.count(self.done.len());
         for (item, outcome) in self.done.drain(..) {
             pool.settle_answer(item, outcome);
         }
-        if pool.settling.end(std::mem::take(&mut self.owed)) && pool.is_closed() {
+        if pool.settling.end(owed) && pool.is_closed() {
             // The supervisor may be waiting for nothing else.
             pool.bell.ring();
         }
+    }
+
+    /// How many tasks are still to be settled.
+    fn owed(&self) -> usize {
+        self.done.len() + self.after.unresolved()
     }
 
     fn digest(&mut self, state: &mut State, id: WorkerId, head: Up, content: Content) -> Result<(), String> {

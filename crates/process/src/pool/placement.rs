@@ -1,6 +1,6 @@
 //! Where a task is, for those who want to cancel it or ask whether it runs.
 
-use super::stops::Seat;
+use super::stops::{Seat, Stops};
 use crate::slots::Fate;
 use crate::wire::Ticket;
 use concurrent_futures_core::task::{Collector, Remote, Stop};
@@ -20,8 +20,8 @@ enum Place {
     /// In the pool's queue, or on its way from one worker to another.
     Here,
     At(Arc<Seat>, Ticket),
-    /// Between two attempts. The supervisor of the seat sends it again later.
-    Paused(Arc<Seat>),
+    /// Between two attempts. The pool's supervisor sends it again later.
+    Paused(Arc<Stops>),
     /// Core has taken it back and resolves it.
     Revoked,
     /// The worker has answered, or is dead.
@@ -63,7 +63,7 @@ impl Placement {
     pub(super) fn pause(&self) {
         let mut place = self.0.lock();
         if let Place::At(seat, _) = &*place {
-            *place = Place::Paused(seat.clone());
+            *place = Place::Paused(seat.stops.clone());
         }
     }
 
@@ -108,9 +108,9 @@ impl Remote for Placement {
         let mut place = self.0.lock();
         let revoked = match &*place {
             Place::Here | Place::Revoked => true,
-            Place::Paused(seat) => {
+            Place::Paused(stops) => {
                 // Nobody waits for the end of the pause any more.
-                seat.cancelled();
+                stops.cancelled();
                 true
             }
             Place::At(seat, ticket) => seat.page.revoke(*ticket),
@@ -143,7 +143,7 @@ impl Remote for Placement {
         match &*self.0.lock() {
             Place::At(seat, ticket) => seat.stop(*ticket, attempt, why),
             // Nobody waits for the end of the pause any more.
-            Place::Paused(seat) => seat.cancelled(),
+            Place::Paused(stops) => stops.cancelled(),
             Place::Here | Place::Revoked | Place::Over => {}
         }
     }

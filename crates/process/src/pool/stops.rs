@@ -41,6 +41,12 @@ impl Stops {
         self.bell.ring();
     }
 
+    /// A task that pauses is to be forgotten.
+    pub(super) fn cancelled(&self) {
+        self.cancelled.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+
     pub(super) fn take_cancelled(&self) -> bool {
         self.cancelled.swap(false, Ordering::AcqRel)
     }
@@ -62,11 +68,5 @@ pub(super) struct Seat {
 impl Seat {
     pub(super) fn stop(&self, ticket: Ticket, attempt: u32, why: Stop) {
         self.stops.request(StopRequest { worker: self.worker, ticket, attempt, why });
-    }
-
-    /// A task that pauses is to be forgotten.
-    pub(super) fn cancelled(&self) {
-        self.stops.cancelled.store(true, Ordering::Release);
-        self.stops.bell.ring();
     }
 }

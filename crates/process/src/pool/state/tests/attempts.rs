@@ -8,6 +8,17 @@ fn pass(rig: &mut Rig, time: Duration) {
     rig.step(|state, after| state.tend(Instant::now() + time, after));
 }
 
+/// The item of a task that pauses and whose attempt is over: the pool knows, and nothing more has been done.
+fn over(rig: &mut Rig) -> Item {
+    rig.submit_with(PAUSING);
+    rig.start(true);
+    rig.run_next(0);
+    let ticket = rig.workers.get_mut(&0).unwrap().running.take().unwrap();
+    // The supervisor has looked at everything before.
+    pass(rig, Duration::ZERO);
+    rig.step(|state, _| state.finished(WorkerId(0), ticket)).unwrap()
+}
+
 #[test]
 fn a_task_waits_for_its_next_attempt_and_others_go_on() {
     let mut rig = Rig::new(1, None);
@@ -33,14 +44,8 @@ fn a_task_waits_for_its_next_attempt_and_others_go_on() {
 #[test]
 fn the_supervisor_is_told_of_a_pause_that_another_thread_begins() {
     let mut rig = Rig::new(1, None);
-    rig.submit_with(PAUSING);
-    rig.start(true);
-    rig.run_next(0);
-    let ticket = rig.workers.get_mut(&0).unwrap().running.take().unwrap();
-    // It has looked at everything before, and sleeps.
-    pass(&mut rig, Duration::ZERO);
+    let item = over(&mut rig);
     let mut after = After::default();
-    let item = rig.state.finished(WorkerId(0), ticket).unwrap();
     assert!(rig.state.try_again(item, IDLE, Instant::now(), &mut after).is_none());
     assert!(after.ring);
     after.carry_out();
@@ -49,11 +54,7 @@ fn the_supervisor_is_told_of_a_pause_that_another_thread_begins() {
 #[test]
 fn a_pause_that_no_clock_can_tell_has_no_end() {
     let mut rig = Rig::new(1, None);
-    rig.submit_with(PAUSING);
-    rig.start(true);
-    rig.run_next(0);
-    let ticket = rig.workers.get_mut(&0).unwrap().running.take().unwrap();
-    let item = rig.step(|state, _| state.finished(WorkerId(0), ticket)).unwrap();
+    let item = over(&mut rig);
     assert!(rig.again(item, Some(Duration::MAX)).is_none());
     pass(&mut rig, 1000 * IDLE);
     rig.run_next(0);
