@@ -56,7 +56,11 @@ impl State {
         if self.queue.len() < TOGETHER {
             return;
         }
+        let coming = self.coming();
         while let Some(item) = self.queue.front() {
+            if self.queue.len() <= coming {
+                return;
+            }
             let has_room = |member: &Member| member.has_room_for(item, member.window() / 2, self.limits.tasks);
             let quick = self.members.values().filter(|member| member.is_quick() && has_room(member));
             let Some(member) = quick.min_by_key(|member| member.live()) else { return };
@@ -66,13 +70,14 @@ impl State {
 
     /// Gives a worker its share of the queue.
     pub(super) fn refill(&mut self, id: WorkerId, after: &mut After) {
-        let starting = self.starting();
+        let coming = self.coming();
         let ready = self.members.values().filter(|member| member.stage == Stage::Ready).count().max(1);
         while let Some(item) = self.queue.front() {
             let Some(member) = self.members.get(&id) else { return };
             let share = (self.queue.len() + member.live()).div_ceil(ready);
-            // What is about to be a worker finds a task, instead of all being buffered elsewhere.
-            let spoken_for = member.live() > 0 && self.queue.len() <= starting;
+            // What is about to be a worker finds a task, instead of all being buffered elsewhere. That holds for those, too,
+            // that the supervisor has not heard of yet: it starts them for what is queued, and for nothing else.
+            let spoken_for = member.live() > 0 && self.queue.len() <= coming;
             if spoken_for || !member.has_room_for(item, share, self.limits.tasks) {
                 return;
             }

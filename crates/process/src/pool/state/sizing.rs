@@ -10,7 +10,7 @@ use std::time::Instant;
 impl State {
     /// How many more workers there should be. Each worker that is about to come up takes one task.
     pub(in crate::pool) fn wanted(&self) -> usize {
-        let room = self.limits.workers.saturating_sub(self.members.len());
+        let room = self.room();
         if room == 0 {
             return 0;
         }
@@ -18,6 +18,16 @@ impl State {
         let floor = self.floor();
         let missing = if floor == 0 { 0 } else { floor.saturating_sub(self.staying()) };
         demand.max(missing).min(room)
+    }
+
+    /// Workers that come up, or will when there are tasks for them.
+    pub(super) fn coming(&self) -> usize {
+        self.starting() + self.room()
+    }
+
+    /// So many workers more may there be.
+    fn room(&self) -> usize {
+        self.limits.workers.saturating_sub(self.members.len())
     }
 
     /// So many workers are kept, whether there is work or not.
@@ -80,7 +90,7 @@ impl State {
 
     /// Where there is room for more workers, tasks that wait behind a running one are demand for them.
     pub(super) fn recall(&mut self) {
-        let room = self.limits.workers.saturating_sub(self.members.len());
+        let room = self.room();
         if room == 0 {
             return;
         }

@@ -1,4 +1,5 @@
-//! Workers that do nothing although they should: stopped by a signal, say. What they have not started must not wait for them.
+//! Workers that do nothing although they should: stopped by a signal, say. What they have not started must not wait for them;
+//! nor must it wait behind a long task while there could be more workers.
 //!
 //! While tasks are at workers, or workers are to leave, the supervisor looks once a second. Nothing else of the pool's polls.
 
@@ -55,10 +56,10 @@ impl State {
             more |= silent || member.live() > 0;
         }
         self.next_look = more.then_some(now + LOOK);
-        if !recalled.is_empty() {
-            self.requeue(recalled);
-            self.spread(after);
-        }
+        self.requeue(recalled);
+        // A worker that was quick, and was given many tasks ahead, may have met one that is not.
+        self.recall();
+        self.spread(after);
         mute
     }
 }

@@ -17,6 +17,37 @@ fn tasks_start_in_their_order_also_while_workers_come_up() {
 }
 
 #[test]
+fn a_task_does_not_wait_behind_another_while_there_may_be_one_more_worker() {
+    let mut rig = Rig::new(2, None);
+    rig.submit();
+    rig.start(false);
+    // It comes when the first worker is not up, and the supervisor, who would start the second one, has not looked yet.
+    rig.submit();
+    rig.ready(0);
+    rig.take(0);
+    rig.start(true);
+    rig.take(1);
+    assert_eq!(rig.running(), [0, 1]);
+}
+
+#[test]
+fn what_waits_behind_a_long_task_is_demand_for_another_worker_in_the_end() {
+    let mut rig = Rig::new(1, None);
+    (0..2).for_each(|_| rig.submit());
+    rig.start(true);
+    rig.take(0);
+    assert_eq!(rig.state.members[&WorkerId(0)].waiting(), 1);
+    // There may be another one, and nobody has said so: only time has the supervisor look.
+    rig.state.limits.workers = 2;
+    rig.start(true);
+    assert_eq!(rig.workers.len(), 1);
+    assert_eq!(rig.step(|state, after| state.look(Instant::now() + Duration::from_secs(1), after)), []);
+    rig.start(true);
+    rig.take(1);
+    assert_eq!(rig.running(), [0, 1]);
+}
+
+#[test]
 fn a_worker_is_given_more_only_when_it_is_quick() {
     let mut rig = Rig::new(1, None);
     (0..300).for_each(|_| rig.submit());
