@@ -22,7 +22,7 @@
 //!
 //! Inside, each part has a page of its own beside its code: how a process becomes a worker (`boot`), how workers are
 //! started and how they end (`launch`), what travels between pool and worker (`link`, `handles`, `attachments`), and how tasks are
-//! handed out (`pool`, `worker`).
+//! handed out (`pool`, `worker`); and [`Process`] (`process`).
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
@@ -44,6 +44,7 @@ mod limits;
 mod link;
 mod notes;
 mod pool;
+mod process;
 mod slots;
 mod sys;
 mod wire;
@@ -59,3 +60,7 @@ pub use ipc_channel;
 pub use launch::StartMethod;
 pub use link::DataPath;
 pub use pool::{ProcessPoolBuilder, ProcessPoolExecutor};
+pub use process::{
+    CurrentProcess, ExitStatus, ParentProcess, Process, ProcessBuilder, Stdio, active_children, cpu_count,
+    current_process, parent_process,
+};

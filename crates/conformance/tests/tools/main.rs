@@ -2,3 +2,4 @@
 //! `docs/conformance.md` lists what is covered.
 
 mod elsewhere;
+mod process;

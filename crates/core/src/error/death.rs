@@ -19,6 +19,23 @@ pub enum Ending {
     Unknown,
 }
 
+impl Ending {
+    /// The name of the signal that ended it, if one did.
+    ///
+    /// ```
+    /// use concurrent_futures_core::Ending;
+    ///
+    /// assert_eq!(Ending::Signal { number: 15, core_dumped: false }.signal_name(), Some("SIGTERM"));
+    /// assert_eq!(Ending::Code(1).signal_name(), None);
+    /// ```
+    pub fn signal_name(self) -> Option<&'static str> {
+        match self {
+            Ending::Signal { number, .. } => Some(signal_name(number)),
+            _ => None,
+        }
+    }
+}
+
 /// The death of a worker process while it ran a task.
 ///
 /// ```
@@ -150,10 +167,7 @@ impl Death {
 
     /// The name of the signal that ended it, if one did.
     pub fn signal(&self) -> Option<&'static str> {
-        match self.ending {
-            Ending::Signal { number, .. } => Some(signal_name(number)),
-            _ => None,
-        }
+        self.ending.signal_name()
     }
 
     /// Whether a core was dumped.

@@ -18,6 +18,7 @@ pub(crate) use self::refusal::BootRefusal;
 use self::variable::Role;
 use crate::image;
 use crate::launch::{Born, forkserver};
+use crate::process;
 use crate::sys::{procfs, signals, socket, stdio};
 use crate::worker;
 
@@ -49,6 +50,15 @@ pub fn init() {
 
 /// Whether this process may have workers. To be asked before a pool is built.
 pub(crate) fn check() -> Result<(), BootRefusal> {
+    check_program()?;
+    if depth() >= DEPTH_LIMIT {
+        return Err(BootRefusal::TooDeep { limit: DEPTH_LIMIT });
+    }
+    Ok(())
+}
+
+/// Whether this program can start itself again.
+pub(crate) fn check_program() -> Result<(), BootRefusal> {
     if !image::holds_this_library() {
         return Err(BootRefusal::OutsideMainImage);
     }
@@ -60,9 +70,6 @@ pub(crate) fn check() -> Result<(), BootRefusal> {
     }
     if procfs::program_headers()? != image::Image::of_program().headers() {
         return Err(BootRefusal::ForeignLoader);
-    }
-    if depth() >= DEPTH_LIMIT {
-        return Err(BootRefusal::TooDeep { limit: DEPTH_LIMIT });
     }
     Ok(())
 }
@@ -89,6 +96,7 @@ fn intercept(complete: impl FnOnce() -> Result<(), BootRefusal>) {
         Ok(control) => match role {
             Role::Worker => worker::main(control, Born::Spawned),
             Role::ForkServer => forkserver::main(control),
+            Role::Process => process::life::main(control),
         },
         // `main` must not run: it would be a second run of the user's program that nobody asked for.
         Err(refusal) => {

@@ -12,6 +12,7 @@ pub(crate) const NAME: &str = "CONCURRENT_FUTURES_BOOT";
 pub(crate) enum Role {
     Worker,
     ForkServer,
+    Process,
 }
 
 impl Role {
@@ -20,6 +21,7 @@ impl Role {
         match self {
             Self::Worker => concat!(env!("CARGO_PKG_VERSION"), ";worker"),
             Self::ForkServer => concat!(env!("CARGO_PKG_VERSION"), ";forkserver"),
+            Self::Process => concat!(env!("CARGO_PKG_VERSION"), ";process"),
         }
     }
 
@@ -29,7 +31,7 @@ impl Role {
     }
 
     fn from_value(value: &OsString) -> Option<Self> {
-        [Self::Worker, Self::ForkServer].into_iter().find(|role| *value == role.value())
+        [Self::Worker, Self::ForkServer, Self::Process].into_iter().find(|role| *value == role.value())
     }
 }
 
@@ -52,7 +54,7 @@ mod tests {
 
     #[test]
     fn only_values_of_this_version_are_understood() {
-        for role in [Role::Worker, Role::ForkServer] {
+        for role in [Role::Worker, Role::ForkServer, Role::Process] {
             assert_eq!(Role::from_value(&role.value().into()), Some(role));
         }
         for value in ["", "worker", "0.0.0;worker", concat!(env!("CARGO_PKG_VERSION"), ";manager")] {

@@ -1,6 +1,8 @@
 //! Handles on their way.
 
-use super::parked;
+use super::descriptor::{channel_to_send, receiver_of};
+use super::parked::{self, Last};
+use super::undisturbed::undisturbed;
 use concurrent_futures_core::task::DecodeScope;
 use ipc_channel::TryRecvError;
 use ipc_channel::ipc::{self, IpcReceiver, OpaqueIpcReceiver};
@@ -8,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::any::Any;
 use std::cell::Cell;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 
@@ -58,6 +61,23 @@ impl Parcel {
             Ok(Err(TryRecvError::IpcError(error))) => Err(parked::io_error(error)),
             Ok(Err(TryRecvError::Empty)) => Err(io::Error::new(io::ErrorKind::InvalidData, "the parcel is empty")),
             Err(_) => Err(io::Error::other("the handles could not be received: no memory left?")),
+        }
+    }
+
+    /// A descriptor by which the parcel travels to another process, that is started with it.
+    pub(crate) fn into_descriptor(self) -> io::Result<OwnedFd> {
+        let inside = self.inside.ok_or_else(|| io::Error::other("the parcel was unpacked before"))?;
+        let (sender, descriptor) = channel_to_send::<Last<IpcReceiver<Enclosed>>>()?;
+        undisturbed(|| sender.send(Last(inside))).map_err(parked::io_error)?;
+        Ok(descriptor)
+    }
+
+    /// The parcel that has come by that descriptor. Never blocks.
+    pub(crate) fn from_descriptor(descriptor: OwnedFd) -> io::Result<Self> {
+        match receiver_of::<Last<IpcReceiver<Enclosed>>>(descriptor)?.try_recv() {
+            Ok(Last(inside)) => Ok(Parcel::holding(inside)),
+            Err(TryRecvError::IpcError(error)) => Err(parked::io_error(error)),
+            Err(TryRecvError::Empty) => Err(io::Error::new(io::ErrorKind::InvalidData, "there is no parcel")),
         }
     }
 

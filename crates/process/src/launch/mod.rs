@@ -6,7 +6,7 @@ pub(crate) mod forkserver;
 mod launcher;
 mod preload;
 mod protocol;
-mod spawn;
+pub(crate) mod spawn;
 #[cfg(test)]
 mod tests;
 

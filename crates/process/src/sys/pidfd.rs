@@ -33,6 +33,21 @@ pub(crate) fn kill(pidfd: impl AsFd) -> io::Result<()> {
     signal(pidfd, Signal::KILL)
 }
 
+/// Whether the process has ended (reaped or not); waits for it until `deadline`, or for ever.
+pub(crate) fn wait_end_until(pidfd: impl AsFd, deadline: Option<std::time::Instant>) -> io::Result<bool> {
+    // The kernel's clock has an end.
+    const LONGEST: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+    loop {
+        let left = deadline.map_or(LONGEST, |deadline| deadline.saturating_duration_since(std::time::Instant::now()));
+        if wait_end(&pidfd, left.min(LONGEST))? {
+            return Ok(true);
+        }
+        if deadline.is_some_and(|deadline| deadline <= std::time::Instant::now()) {
+            return Ok(false);
+        }
+    }
+}
+
 /// Whether the process has ended (reaped or not); waits for it up to `timeout`.
 pub(crate) fn wait_end(pidfd: impl AsFd, timeout: std::time::Duration) -> io::Result<bool> {
     let deadline = std::time::Instant::now() + timeout;

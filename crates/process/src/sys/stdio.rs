@@ -73,12 +73,21 @@ pub(crate) fn redirect(stdout: OwnedFd, stderr: OwnedFd) -> io::Result<()> {
     Ok(dup2_stderr(stderr)?)
 }
 
+/// Puts these in the places of standard input, output and error, where there is one.
+pub(crate) fn replace(streams: [Option<OwnedFd>; 3]) -> io::Result<()> {
+    let [stdin, stdout, stderr] = streams;
+    stdin.map_or(Ok(()), dup2_stdin)?;
+    stdout.map_or(Ok(()), dup2_stdout)?;
+    Ok(stderr.map_or(Ok(()), dup2_stderr)?)
+}
+
 /// /dev/null, close-on-exec.
-fn null() -> io::Result<OwnedFd> {
+pub(crate) fn null() -> io::Result<OwnedFd> {
     Ok(open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-fn standard(fd: RawFd) -> BorrowedFd<'static> {
+/// One of the three standard descriptors, which may be closed.
+pub(crate) fn standard(fd: RawFd) -> BorrowedFd<'static> {
     // SAFETY: not -1. The numbers 0 to 2 belong to the whole program and are never owned by a value of ours;
     // where one is closed the calls above fail with EBADF, which they expect.
     unsafe { BorrowedFd::borrow_raw(fd) }

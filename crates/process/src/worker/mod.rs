@@ -4,7 +4,7 @@ mod last_words;
 mod limits;
 mod running;
 mod serving;
-mod watchdog;
+pub(crate) mod watchdog;
 
 use crate::attachments::Tray;
 use crate::boot;

@@ -12,7 +12,7 @@ const EXIT_CODE: i32 = 0;
 
 /// From now on the end of `control` is the end of this process, and of the processes that its tasks have started. Gives back
 /// where the descriptors come that the pool sends: the lane's, when it is asked for. `None` for one that did not arrive.
-pub(super) fn start(control: OwnedFd) -> io::Result<Receiver<Option<OwnedFd>>> {
+pub(crate) fn start(control: OwnedFd) -> io::Result<Receiver<Option<OwnedFd>>> {
     let (pass_on, coming) = mpsc::channel();
     let watch = move || {
         while let Ok(Some(mut message)) = message::receive(&control, &mut [0; 64]) {

@@ -1,0 +1,82 @@
+//! The processes that this one has started and not yet waited for; what becomes of them at its end.
+
+use super::child::Child;
+use super::current;
+use concurrent_futures_core::exit;
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a daemon may take to end, after SIGTERM, at the end of its parent.
+const GRACE: Duration = Duration::from_secs(5);
+
+static TABLE: Mutex<Table> = Mutex::new(Table { owner: 0, started: 0, children: Vec::new() });
+
+#[derive(Debug)]
+struct Table {
+    /// Whose children these are. In a fork of it they are nobody's.
+    owner: u32,
+    /// How many there were.
+    started: u32,
+    children: Vec<Arc<Child>>,
+}
+
+fn table() -> MutexGuard<'static, Table> {
+    let mut table = TABLE.lock();
+    let this = std::process::id();
+    if table.owner != this {
+        // In a fork: its copies of their control sockets are closed, or they would not notice their own parent's end.
+        *table = Table { owner: this, started: 0, children: Vec::new() };
+        exit::wait_for(end_all);
+    }
+    table
+}
+
+/// The number of the next child: its name is made of it.
+pub(super) fn next_identity() -> Vec<u32> {
+    let mut identity = current::identity();
+    let mut table = table();
+    table.started += 1;
+    identity.push(table.started);
+    identity
+}
+
+pub(super) fn add(child: Arc<Child>) {
+    table().children.push(child);
+}
+
+/// It is not there any more, or nobody's business.
+pub(super) fn remove(child: &Child) {
+    table().children.retain(|other| !std::ptr::eq(Arc::as_ptr(other), child));
+}
+
+/// Reaps those that have ended, and gives the others.
+pub(super) fn alive() -> Vec<Arc<Child>> {
+    let children = table().children.clone();
+    // Not under the lock: whoever finds one that has ended removes it.
+    children.into_iter().filter(|child| matches!(child.try_reap(), Ok(None))).collect()
+}
+
+/// At the end of this process: ends daemons, waits for the others.
+fn end_all() {
+    let (daemons, others): (Vec<_>, Vec<_>) = alive().into_iter().partition(|child| child.daemon());
+    for daemon in &daemons {
+        // Nobody is there any more who could be told.
+        let _ = daemon.signal(rustix::process::Signal::TERM);
+    }
+    let deadline = Instant::now() + GRACE;
+    for daemon in &daemons {
+        daemon.close_pipes();
+        if let Ok(None) = daemon.join_until(Some(deadline)) {
+            let _ = daemon.signal(rustix::process::Signal::KILL);
+            let _ = daemon.join_until(None);
+        }
+    }
+    for child in &others {
+        // It would wait for a reader or a writer that does not come any more.
+        child.close_pipes();
+    }
+    for child in &others {
+        let _ = child.join_until(None);
+    }
+}
