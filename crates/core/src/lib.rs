@@ -44,7 +44,9 @@ pub use executor::{
     Executor, ExecutorExt, Handle, OnDrop, SerialExecutor, Shutdown, ShutdownTimeout, Stats, TaskBuilder, TasksBuilder,
     UnfinishedTask, WithContext,
 };
-pub use future::{CancelOnDrop, Future, InvalidState, Promise, SharedFuture, TimedOut};
+pub use future::{
+    AbortHandle, CancelOnDrop, Future, InvalidState, Promise, SharedFuture, TimedOut, gather, gather_results,
+};
 pub use id::{PoolId, TaskId};
 pub use init::InitResult;
 pub use map::{BufferedMap, Map, MapStream, MapUnordered};

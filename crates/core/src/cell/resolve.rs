@@ -122,6 +122,9 @@ impl Ref {
 
     /// As `Future::abort`: whether the task is cancelled or aborted now.
     pub(crate) fn abort(&self, place: Place) -> bool {
+        if let Some(remote) = self.remote() {
+            remote.abort_parts();
+        }
         let why = || TaskError::new(TaskErrorKind::Aborted);
         self.cancel(place) || self.fail_and_stop(why(), Stop::Abort, self.attempts(), place).is_ok()
     }

@@ -103,7 +103,7 @@ fn derive<T: Send + 'static, U: Send + 'static>(
 }
 
 /// Moves the outcome of `source` into `f` where it arrives, after all callbacks that were added before.
-fn on_arrival<T: Send + 'static>(source: Future<T>, f: impl FnOnce(Result<T, TaskError>) + Send + 'static) {
+pub(crate) fn on_arrival<T: Send + 'static>(source: Future<T>, f: impl FnOnce(Result<T, TaskError>) + Send + 'static) {
     let cell = source.into_cell();
     cell.add_callback(Box::new(move |cell| {
         // SAFETY: this is the call of a callback.
@@ -149,6 +149,12 @@ impl Remote for Source {
         // A derived future has no limit of its own.
         if why == Stop::Abort {
             self.end().abort(Place::Here);
+        }
+    }
+
+    fn abort_parts(&self) {
+        if let Some(remote) = self.end().remote() {
+            remote.abort_parts();
         }
     }
 

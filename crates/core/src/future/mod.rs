@@ -1,12 +1,19 @@
 //! The handle of a result that may not be there yet.
 
+mod abort_handle;
 mod chain;
+mod gather;
 mod promise;
 mod shared;
 
+pub use abort_handle::AbortHandle;
 pub use chain::Source;
+pub use gather::{gather, gather_results};
 pub use promise::{InvalidState, Promise};
 pub use shared::SharedFuture;
+
+pub(crate) use chain::on_arrival;
+pub(crate) use gather::Gathering;
 
 use crate::TaskId;
 use crate::cell::{Place, Ref, Until, state};

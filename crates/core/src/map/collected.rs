@@ -1,6 +1,8 @@
 //! The values of a map, being gathered for a `Vec`.
 
+use super::piece::Results;
 use super::room::Batch;
+use crate::error::TaskError;
 
 /// Values in order. Those of chunks that lie side by side in one room stay where they are.
 #[derive(Default)]
@@ -15,7 +17,7 @@ pub(super) enum Collected<R> {
 
 impl<R> Collected<R> {
     /// Takes in values, no errors. `len` is how many there will be in the end.
-    pub(super) fn add(&mut self, next: Batch<R>, len: usize) {
+    fn add(&mut self, next: Batch<R>, len: usize) {
         let next = match self {
             Collected::Nothing => {
                 *self = Collected::InPlace(next);
@@ -30,7 +32,18 @@ impl<R> Collected<R> {
         self.moved(len).extend(next);
     }
 
-    pub(super) fn push(&mut self, value: R, len: usize) {
+    /// Takes in the values up to the first error.
+    pub(super) fn add_results(&mut self, results: Results<R>, len: usize) -> Result<(), TaskError> {
+        match results {
+            Results::Many(batch, _) if !batch.has_gaps() => {
+                self.add(batch, len);
+                Ok(())
+            }
+            results => results.into_iter().try_for_each(|result| result.map(|value| self.push(value, len))),
+        }
+    }
+
+    fn push(&mut self, value: R, len: usize) {
         self.moved(len).push(Ok(value));
     }
 

@@ -5,6 +5,7 @@ use super::collected::Collected;
 use super::piece::Results;
 use crate::cell::Until;
 use crate::error::TaskError;
+use crate::future::{Future, Gathering};
 use crate::wait::Waitable;
 use futures_core::Stream;
 use std::collections::VecDeque;
@@ -85,10 +86,82 @@ impl<R: Send> Map<R> {
                     Some(piece) => self.current = piece.results(),
                     None => return Ok(all.into_vec()),
                 },
-                Results::Many(batch, _) if !batch.has_gaps() => all.add(batch, len),
-                results => results.into_iter().try_for_each(|result| result.map(|value| all.push(value, len)))?,
+                results => all.add_results(results, len)?,
             }
         }
+    }
+
+    /// A future of all values, in order. It waits for all, whatever fails meanwhile, and then has the first error in the order of
+    /// the items: Python's `map` of a `multiprocessing.Pool`. To wait for it gives what [`into_vec`](Self::into_vec) gives when
+    /// nothing fails.
+    ///
+    /// Cancelling it cancels what has not started, aborting it aborts all. Dropping it does neither.
+    ///
+    /// ```
+    /// use concurrent_futures_core::{ExecutorExt, SerialExecutor};
+    ///
+    /// let squares = SerialExecutor::new().map(|x: u64| x * x, 0..4).gather();
+    /// squares.add_done_callback(|all| assert_eq!(*all.as_ref().unwrap(), [0, 1, 4, 9]));
+    /// assert_eq!(squares.result()?.len(), 4);
+    /// # Ok::<(), concurrent_futures_core::TaskError>(())
+    /// ```
+    pub fn gather(self) -> Future<Vec<R>>
+    where
+        R: 'static,
+    {
+        let len = self.remaining;
+        self.gather_as(move |pieces| {
+            let (mut all, mut first) = (Collected::default(), None);
+            for results in pieces {
+                if first.is_none()
+                    && let Err(error) = all.add_results(results, len)
+                {
+                    first = Some(error);
+                }
+            }
+            first.map_or_else(|| Ok(all.into_vec()), Err)
+        })
+    }
+
+    /// A future of all results, in order, each a `Result` of its own. Cancelling, aborting and dropping it are as for
+    /// [`gather`](Self::gather).
+    ///
+    /// ```
+    /// use concurrent_futures_core::{ExecutorExt, SerialExecutor};
+    ///
+    /// let halves = SerialExecutor::new().map(|x: u32| 100 / x, [5, 0, 4]).gather_results().result()?;
+    /// assert!(halves[1].is_err());
+    /// assert_eq!(*halves[2].as_ref().unwrap(), 25);
+    /// # Ok::<(), concurrent_futures_core::TaskError>(())
+    /// ```
+    pub fn gather_results(self) -> Future<Vec<Result<R, TaskError>>>
+    where
+        R: 'static,
+    {
+        self.gather_as(|pieces| Ok(pieces.into_iter().flatten().collect()))
+    }
+
+    fn gather_as<U: Send + 'static>(
+        mut self,
+        finish: impl FnOnce(Vec<Results<R>>) -> Result<U, TaskError> + Send + 'static,
+    ) -> Future<U>
+    where
+        R: 'static,
+    {
+        // Of a piece that has been begun some results are taken already.
+        let begun = match std::mem::replace(&mut self.current, Results::None) {
+            Results::None => None,
+            begun => Some(begun),
+        };
+        let pieces = std::mem::take(&mut self.pieces);
+        let parts = pieces.iter().map(|piece| piece.slot().cell().clone()).collect();
+        let (gathering, whole) =
+            Gathering::begin(parts, move |pieces| finish(begun.into_iter().chain(pieces).collect()));
+        for (place, piece) in pieces.into_iter().enumerate() {
+            let gathering = gathering.clone();
+            piece.on_arrival(move |results| gathering.put(place, results));
+        }
+        whole
     }
 
     /// The results as a [`Stream`], for async code.

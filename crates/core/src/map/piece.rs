@@ -4,7 +4,7 @@ use super::room::Batch;
 use super::{Options, Source};
 use crate::error::{CodecError, CodecStep, TaskError, TaskErrorKind, TaskInfo};
 use crate::executor::{Executor, hand_over};
-use crate::future::Future;
+use crate::future::{Future, on_arrival};
 use crate::task::{Again, Chunk, Function, One, call, pair};
 use crate::wait::{Slot, Waitable};
 use std::time::Duration;
@@ -74,14 +74,21 @@ impl<R: Send> Piece<R> {
             Piece::One(future) => Results::One(future.result()),
             Piece::Many(count, future) => {
                 let task = future.cell().info();
-                match future.result() {
-                    Ok(mut results) => {
-                        // A worker answers every item; should its answer be cut short, the rest are errors, not silence.
-                        results.fit(count, || TaskError::new(cut_short::<R>()));
-                        Results::Many(results, task)
-                    }
-                    Err(error) => Results::Failed(count, error),
-                }
+                Results::of_many(count, task, future.result())
+            }
+        }
+    }
+
+    /// Moves the results into `f` where they arrive.
+    pub(crate) fn on_arrival(self, f: impl FnOnce(Results<R>) + Send + 'static)
+    where
+        R: 'static,
+    {
+        match self {
+            Piece::One(future) => on_arrival(future, |result| f(Results::One(result))),
+            Piece::Many(count, future) => {
+                let cell = future.cell().clone();
+                on_arrival(future, move |outcome| f(Results::of_many(count, cell.info(), outcome)));
             }
         }
     }
@@ -125,6 +132,17 @@ impl<R> Iterator for Results<R> {
 }
 
 impl<R> Results<R> {
+    fn of_many(count: usize, task: TaskInfo, outcome: Result<Batch<R>, TaskError>) -> Self {
+        match outcome {
+            Ok(mut results) => {
+                // A worker answers every item; should its answer be cut short, the rest are errors, not silence.
+                results.fit(count, || TaskError::new(cut_short::<R>()));
+                Results::Many(results, task)
+            }
+            Err(error) => Results::Failed(count, error),
+        }
+    }
+
     fn next_of_few(&mut self) -> Option<Result<R, TaskError>> {
         match self {
             Results::Many(..) | Results::None | Results::Failed(0, _) => None,

@@ -98,6 +98,9 @@ pub trait Remote: Send + Sync {
     fn collector(&self) -> Option<Arc<dyn Collector>> {
         None
     }
+    /// For gathered futures only, and what is derived from them: their parts are aborted, before the whole is cancelled.
+    #[doc(hidden)]
+    fn abort_parts(&self) {}
     /// For derived futures only.
     #[doc(hidden)]
     fn source(&self) -> Option<&crate::future::Source> {

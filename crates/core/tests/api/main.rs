@@ -11,6 +11,7 @@ mod drops;
 mod errors;
 mod executor;
 mod future;
+mod gather;
 mod manual;
 mod map;
 mod map_buffered;
