@@ -10,6 +10,7 @@
 //! - [`SharedSlice`] and [`SharedBytes`]: plain data that tasks take and return without a copy.
 //! - [`connection`]: waiting for several things at once.
 //! - [`reactor`]: `.await` on a descriptor.
+//! - [`Lock`] and [`RLock`]: one at a time, also when one of them is killed.
 //! - [`ring`]: bytes from one process to another, in order, without a system call while both are awake.
 
 #[cfg(not(target_os = "linux"))]
@@ -24,10 +25,12 @@ mod memory;
 pub mod reactor;
 pub mod ring;
 mod slice;
+mod sync;
 
 pub use doorbell::Doorbell;
 pub use memory::SharedMemory;
 pub use slice::{SharedBytes, SharedSlice, SharedSliceMut};
+pub use sync::{Lock, LockGuard, OwnerDied, RLock, RLockGuard, TryLockError};
 
 /// The crate whose trait `Pod` says what plain data is; re-exported so that versions agree.
 pub use bytemuck;

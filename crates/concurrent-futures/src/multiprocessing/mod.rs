@@ -7,4 +7,5 @@ pub use concurrent_futures_process::{
     CurrentProcess, ExitStatus, ParentProcess, Process, ProcessBuilder, Stdio, active_children, cpu_count,
     current_process, parent_process,
 };
+pub use concurrent_futures_ipc::{Lock, LockGuard, OwnerDied, RLock, RLockGuard, TryLockError};
 pub use concurrent_futures_process::{SharedBytes, SharedSlice, SharedSliceMut};
