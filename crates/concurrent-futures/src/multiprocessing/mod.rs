@@ -3,9 +3,9 @@
 //! Whatever is here can be sent to another process of this program, as or inside the argument of a task or of a process.
 
 pub use concurrent_futures_ipc::connection;
+pub use concurrent_futures_ipc::{Lock, LockGuard, OwnerDied, RLock, RLockGuard, TryLockError};
 pub use concurrent_futures_process::{
     CurrentProcess, ExitStatus, ParentProcess, Process, ProcessBuilder, Stdio, active_children, cpu_count,
     current_process, parent_process,
 };
-pub use concurrent_futures_ipc::{Lock, LockGuard, OwnerDied, RLock, RLockGuard, TryLockError};
 pub use concurrent_futures_process::{SharedBytes, SharedSlice, SharedSliceMut};

@@ -30,7 +30,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// # Ok::<(), concurrent_futures_core::TaskError>(())
 /// ```
 pub fn gather<T: Send + 'static>(futures: impl IntoIterator<Item = Future<T>>) -> Future<Vec<T>> {
-    let (gathering, whole, futures) = begin(futures, |values| Ok(values));
+    let futures: Vec<_> = futures.into_iter().collect();
+    let (gathering, whole) = Gathering::begin(cells(&futures), Ok);
     for (place, future) in futures.into_iter().enumerate() {
         let gathering = gathering.clone();
         on_arrival(future, move |outcome| match outcome {
@@ -59,7 +60,8 @@ pub fn gather<T: Send + 'static>(futures: impl IntoIterator<Item = Future<T>>) -
 pub fn gather_results<T: Send + 'static>(
     futures: impl IntoIterator<Item = Future<T>>,
 ) -> Future<Vec<Result<T, TaskError>>> {
-    let (gathering, whole, futures) = begin(futures, |outcomes| Ok(outcomes));
+    let futures: Vec<_> = futures.into_iter().collect();
+    let (gathering, whole) = Gathering::begin(cells(&futures), Ok);
     for (place, future) in futures.into_iter().enumerate() {
         let gathering = gathering.clone();
         on_arrival(future, move |outcome| gathering.put(place, outcome));
@@ -67,13 +69,8 @@ pub fn gather_results<T: Send + 'static>(
     whole
 }
 
-fn begin<T, X: Send + 'static, U: Send + 'static>(
-    futures: impl IntoIterator<Item = Future<T>>,
-    finish: impl FnOnce(Vec<X>) -> Result<U, TaskError> + Send + 'static,
-) -> (Arc<Gathering<X, U>>, Future<U>, Vec<Future<T>>) {
-    let futures: Vec<_> = futures.into_iter().collect();
-    let (gathering, whole) = Gathering::begin(futures.iter().map(|future| future.cell().clone()).collect(), finish);
-    (gathering, whole, futures)
+fn cells<T>(futures: &[Future<T>]) -> Vec<Ref> {
+    futures.iter().map(|future| future.cell().clone()).collect()
 }
 
 /// What has arrived of many, and the promise of the whole, whose cell has this as its link until it is resolved: there it is

@@ -72,9 +72,7 @@ fn a_cancelled_whole_is_cancelled_for_whoever_waits() {
 
 #[test]
 fn aborting_the_whole_or_what_is_derived_from_it_aborts_all_parts() {
-    let abort: [fn([Future<u32>; 2]) -> bool; 2] =
-        [|futures| gather_results(futures).abort(), |futures| gather(futures).map(|all| all.len()).abort()];
-    for abort in abort {
+    for abort in [|futures| gather_results(futures).abort(), |futures| gather(futures).map(|all| all.len()).abort()] {
         let ([a, b], futures) = promises();
         a.set_running_or_notify_cancel().unwrap();
         assert!(abort(futures));
