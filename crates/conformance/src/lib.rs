@@ -3,7 +3,7 @@
 //!
 //! A test is a function of the [`Kind`] of executor that it runs on, written once against the trait; [`tests!`] makes a
 //! `#[test]` of it for every kind it is meant for. What a task does is seen through a [`Stage`], whatever thread or process
-//! it runs in.
+//! it runs in. What processes share is looked at after a kill at every instant: [`sweep`].
 
 mod kind;
 mod memory;
@@ -11,6 +11,7 @@ mod patience;
 mod program;
 mod stage;
 mod suite;
+pub mod sweep;
 
 pub use kind::Kind;
 pub use memory::Witness;

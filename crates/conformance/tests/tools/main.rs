@@ -2,4 +2,5 @@
 //! `docs/conformance.md` lists what is covered.
 
 mod elsewhere;
+mod locks;
 mod process;
