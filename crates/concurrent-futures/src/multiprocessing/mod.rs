@@ -1,6 +1,9 @@
 //! The tools of Python's `multiprocessing`: what programs of more than one process are made of.
 //!
-//! Whatever is here can be sent to another process of this program, as or inside the argument of a task or of a process.
+//! What processes share (locks, queues, connections, memory) can be sent to another process of this program, as or inside the
+//! argument of a task or of a process.
+
+mod pool;
 
 pub use concurrent_futures_ipc::connection;
 pub use concurrent_futures_ipc::{Lock, LockGuard, OwnerDied, RLock, RLockGuard, TryLockError};
@@ -9,3 +12,5 @@ pub use concurrent_futures_process::{
     current_process, parent_process,
 };
 pub use concurrent_futures_process::{SharedBytes, SharedSlice, SharedSliceMut};
+
+pub use pool::{AsyncResult, Imap, ImapUnordered, NextTimedOut, NotReady, Pool, PoolBuilder, PoolTasks, StillRunning};

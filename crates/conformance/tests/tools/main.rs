@@ -3,4 +3,5 @@
 
 mod elsewhere;
 mod locks;
+mod pool;
 mod process;
