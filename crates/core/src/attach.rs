@@ -186,10 +186,12 @@ impl fmt::Display for AttachError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AttachError::NotSending => f.write_str(
-                "it can only travel as (part of) an argument or a result of a task, for its descriptor must travel with it",
+                "it can only travel to another process of this program, as (part of) what a task, a process or a connection takes there, for its \
+                 descriptor must travel with it",
             ),
             AttachError::NotReceiving => f.write_str(
-                "it can only come as (part of) an argument or a result of a task, for its descriptor must come with it",
+                "it can only come from another process of this program, as (part of) what a task, a process or a connection brings, for its \
+                 descriptor must come with it",
             ),
             AttachError::TooMany => write!(f, "more than {MAX} descriptors in one message"),
             AttachError::Unknown(sent) => write!(f, "another descriptor than one of the {sent} that came with the message"),

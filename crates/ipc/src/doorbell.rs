@@ -1,5 +1,6 @@
 //! A bell that another process rings, heard through a descriptor.
 
+use concurrent_futures_core::attach::Attachment;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{Errno, retry_on_intr, write};
 use std::io;
@@ -20,7 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// ```
 #[derive(Debug)]
 pub struct Doorbell {
-    fd: OwnedFd,
+    fd: Attachment,
 }
 
 impl Doorbell {
@@ -30,7 +31,7 @@ impl Doorbell {
     ///
     /// No descriptor left, or no memory.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { fd: eventfd(1, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)? })
+        Ok(Self::from(eventfd(1, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
     }
 
     /// Rings.
@@ -45,11 +46,22 @@ impl Doorbell {
             Err(error) => Err(error.into()),
         }
     }
+
+    /// What is put beside a message that takes the bell to another process.
+    pub fn attachment(&self) -> &Attachment {
+        &self.fd
+    }
+}
+
+impl From<Attachment> for Doorbell {
+    fn from(fd: Attachment) -> Self {
+        Self { fd }
+    }
 }
 
 impl From<OwnedFd> for Doorbell {
     fn from(fd: OwnedFd) -> Self {
-        Self { fd }
+        Self { fd: Attachment::new(fd) }
     }
 }
 

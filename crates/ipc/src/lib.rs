@@ -8,7 +8,8 @@
 //! - [`futex`]: to sleep until a word of shared memory changes.
 //! - [`Doorbell`]: to be woken through a descriptor.
 //! - [`SharedSlice`] and [`SharedBytes`]: plain data that tasks take and return without a copy.
-//! - [`connection`]: waiting for several things at once.
+//! - [`connection`]: pipes, and waiting for several things at once.
+//! - [`message`]: whole messages with descriptors, over sockets.
 //! - [`reactor`]: `.await` on a descriptor.
 //! - [`Lock`] and [`RLock`]: one at a time, also when one of them is killed.
 //! - [`ring`]: bytes from one process to another, in order, without a system call while both are awake.
@@ -22,6 +23,7 @@ mod doorbell;
 pub mod futex;
 mod mapping;
 mod memory;
+pub mod message;
 pub mod reactor;
 pub mod ring;
 mod slice;

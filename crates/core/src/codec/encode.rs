@@ -120,6 +120,11 @@ impl<'a> Encoder<'a> {
     /// Before it parks itself, for one too many could not be fetched any more.
     #[cold]
     fn handle(&mut self) -> Result<(), Error> {
+        if self.max_known == 0 {
+            return Err(Error::new(format_args!(
+                "no channel or shared memory of ipc-channel fits in here: tasks alone take them along, {MAX_HANDLES} each"
+            )));
+        }
         if self.known == self.max_known {
             return Err(Error::new(format_args!(
                 "more than {MAX_HANDLES} channels and shared memory regions in one message"

@@ -39,34 +39,49 @@ use std::thread;
 /// # Errors
 /// There is no descriptor left, or no thread; `PermissionDenied` for what is always readable, as files are. The future ends with
 /// an error where the thread that watches has ended, and in a process that was forked meanwhile.
-pub fn readable(descriptor: impl AsFd) -> io::Result<Readable> {
+pub fn readable(descriptor: impl AsFd) -> io::Result<Ready> {
+    watch(descriptor, EventFlags::IN | EventFlags::RDHUP)
+}
+
+/// The same for writing: completes when a `write` would not wait, or is an error.
+///
+/// ```
+/// use concurrent_futures_ipc::reactor;
+///
+/// let (_reader, writer) = std::io::pipe()?;
+/// futures::executor::block_on(reactor::writable(&writer)?)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+/// As of [`readable`].
+pub fn writable(descriptor: impl AsFd) -> io::Result<Ready> {
+    watch(descriptor, EventFlags::OUT)
+}
+
+fn watch(descriptor: impl AsFd, what: EventFlags) -> io::Result<Ready> {
     let reactor = Reactor::of_this_process()?;
     // One file may be watched by many, and epoll knows it by file and number.
     let descriptor = fcntl_dupfd_cloexec(descriptor, 0)?;
     let token = reactor.next.fetch_add(1, Ordering::Relaxed);
-    let readable = Readable { reactor, token, descriptor };
+    let ready = Ready { reactor, token, descriptor };
     reactor.waiting.lock().insert(token, Waiting::New);
     // Once, for until its owner has been polled it would be reported again and again.
-    epoll::add(
-        &reactor.epoll,
-        &readable.descriptor,
-        EventData::new_u64(token),
-        EventFlags::IN | EventFlags::RDHUP | EventFlags::ONESHOT,
-    )?;
+    epoll::add(&reactor.epoll, &ready.descriptor, EventData::new_u64(token), what | EventFlags::ONESHOT)?;
     reactor.see_to_the_thread()?;
-    Ok(readable)
+    Ok(ready)
 }
 
-/// Given by [`readable`].
+/// Given by [`readable`] and [`writable`].
 #[derive(Debug)]
 #[must_use = "a future does nothing unless it is awaited"]
-pub struct Readable {
+pub struct Ready {
     reactor: &'static Reactor,
     token: u64,
     descriptor: OwnedFd,
 }
 
-impl Future for Readable {
+impl Future for Ready {
     type Output = io::Result<()>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -89,7 +104,7 @@ impl Future for Readable {
     }
 }
 
-impl Drop for Readable {
+impl Drop for Ready {
     fn drop(&mut self) {
         if !self.reactor.is_of_this_process() {
             // The watching is another process's, with the same epoll.

@@ -10,7 +10,6 @@ pub(crate) mod children;
 pub(crate) mod clock;
 pub(crate) mod exit;
 pub(crate) mod huge_pages;
-pub(crate) mod message;
 pub(crate) mod oom;
 pub(crate) mod pidfd;
 pub(crate) mod poller;
@@ -22,3 +21,5 @@ pub(crate) mod socket;
 pub(crate) mod stdio;
 pub(crate) mod title;
 pub(crate) mod wait;
+
+pub(crate) use concurrent_futures_ipc::message;
