@@ -1,6 +1,6 @@
 //! How a thread of this process listens: for itself, beside others that listen to the same.
 
-use super::poll::poll_until;
+use super::poll::sleep_until;
 use crate::Doorbell;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -38,7 +38,7 @@ impl Ear {
 
     /// Sleeps until it has heard something.
     pub(crate) fn sleep(&self, deadline: Option<Instant>) -> io::Result<Heard> {
-        if poll_until(&mut [PollFd::new(&self.0, PollFlags::IN)], deadline)? == 0 {
+        if sleep_until(&mut [PollFd::new(&self.0, PollFlags::IN)], deadline)? == 0 {
             return Ok(Heard::TimedOut);
         }
         self.forget()?;

@@ -5,7 +5,7 @@ use super::beside;
 use super::end::{CAPACITY, End, Listening};
 use super::error::SendError;
 use super::frame::{Head, Written};
-use super::poll::poll_until;
+use super::poll::sleep_until;
 use crate::reactor;
 use crate::ring::{Producer, Wake};
 use concurrent_futures_core::attach::{self, Attachment};
@@ -188,7 +188,7 @@ impl<'a> Sending<'a> {
     }
 
     fn wait_for_socket(&self) -> io::Result<()> {
-        poll_until(&mut [PollFd::new(&self.end.socket(), PollFlags::OUT)], None).map(drop)
+        sleep_until(&mut [PollFd::new(&self.end.socket(), PollFlags::OUT)], None).map(drop)
     }
 
     /// Sends what can be sent now. `wake`: whoever makes it possible to send more is to ring.

@@ -1,10 +1,11 @@
 //! `poll`, which a signal does not end.
 
+use concurrent_futures_core::worker;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Whether `descriptor` is readable, at its end, or in error.
 pub(super) fn is_readable(descriptor: BorrowedFd<'_>) -> io::Result<bool> {
@@ -21,5 +22,21 @@ pub(super) fn poll_until(descriptors: &mut [PollFd<'_>], deadline: Option<Instan
             Err(Errno::INTR) => {}
             other => return Ok(other?),
         }
+    }
+}
+
+/// A task that sleeps for longer than this has a substitute in its pool: who would wake it may be a task of that pool, too. A
+/// substitute may be a new thread, so it is not for what is over soon.
+const ALONE: Duration = Duration::from_millis(2);
+
+/// The same, for as long as it takes somebody else to do something.
+pub(super) fn sleep_until(descriptors: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<usize> {
+    let soon = Instant::now() + ALONE;
+    if deadline.is_some_and(|deadline| deadline <= soon) {
+        return poll_until(descriptors, deadline);
+    }
+    match poll_until(descriptors, Some(soon))? {
+        0 => worker::blocking(|| poll_until(descriptors, deadline)),
+        some => Ok(some),
     }
 }

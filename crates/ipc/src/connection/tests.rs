@@ -41,7 +41,7 @@ fn both_directions_at_once_by_many_threads() {
                 });
             }
             s.spawn(move || {
-                let mut seen = vec![0; 3];
+                let mut seen = [0; 3];
                 for _ in 0..3 * EACH {
                     let (n, bytes) = end.recv_timeout(LONG).unwrap();
                     let (sender, n) = (n / EACH, n % EACH);
@@ -313,7 +313,7 @@ fn handles_go_with_their_messages() {
         let mut messages = b.iter().map(Result::unwrap);
         assert_eq!(messages.next().unwrap(), many);
         for (one, message) in many.iter().zip(&mut messages) {
-            assert_eq!(message, [one.clone()]);
+            assert_eq!(message, std::slice::from_ref(one));
         }
         assert!(messages.next().is_none());
     });

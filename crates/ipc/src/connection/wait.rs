@@ -1,6 +1,6 @@
 //! Waiting for several things at once.
 
-use super::poll::poll_until;
+use super::poll::sleep_until;
 use super::pollable::{Kind, Pollable, Watch};
 use rustix::event::{PollFd, PollFlags};
 use std::io;
@@ -67,7 +67,7 @@ pub fn wait(what: &[&dyn Pollable], timeout: Option<Duration>) -> io::Result<Vec
 fn poll(watches: &[Watch<'_>], deadline: Option<Instant>) -> io::Result<Vec<usize>> {
     let mut polled: Vec<_> =
         watches.iter().map(|watch| PollFd::from_borrowed_fd(watch.descriptor(), PollFlags::IN)).collect();
-    if poll_until(&mut polled, deadline)? == 0 {
+    if sleep_until(&mut polled, deadline)? == 0 {
         return Ok(Vec::new());
     }
     Ok((0..polled.len()).filter(|&place| !polled[place].revents().is_empty()).collect())
