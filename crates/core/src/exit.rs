@@ -35,6 +35,21 @@ pub fn wait_for(wait: impl FnOnce() + Send + 'static) {
     WAITS.lock().push((std::process::id(), Box::new(wait)));
 }
 
+/// Waits now, for a process that is about to end without `exit`; for authors of executors.
+///
+/// ```
+/// use std::sync::{Arc, Barrier};
+///
+/// let done = Arc::new(Barrier::new(2));
+/// let waits = done.clone();
+/// concurrent_futures_core::exit::wait_for(move || { waits.wait(); });
+/// std::thread::spawn(move || done.wait());
+/// concurrent_futures_core::exit::wait_now();
+/// ```
+pub fn wait_now() {
+    at_exit();
+}
+
 extern "C" fn at_exit() {
     if worker::current_pool().is_some() {
         return;

@@ -5,3 +5,6 @@ mod elsewhere;
 mod locks;
 mod pool;
 mod process;
+mod process_ends;
+mod process_fork;
+mod process_start;

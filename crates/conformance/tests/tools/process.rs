@@ -8,11 +8,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// The end of a process that must end.
-fn end(process: &Process) -> ExitStatus {
+pub(crate) fn end(process: &Process) -> ExitStatus {
     process.join_timeout(PATIENCE).expect("it is our child").expect("it ends")
 }
 
-fn sleeps(_: ()) {
+pub(crate) fn sleeps(_: ()) {
     loop {
         std::thread::park();
     }

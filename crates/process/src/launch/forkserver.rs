@@ -1,4 +1,4 @@
-//! The fork server: a process with one thread, which forks the workers of one pool.
+//! The fork server: a process with one thread, which forks the workers of one pool, or the processes of one program.
 
 use std::collections::HashMap;
 use std::io::{self, PipeReader, Read, Write};
@@ -9,9 +9,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, read, retry_on_intr};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
-use super::protocol::{self, Report, Request};
+use super::protocol::{self, Kind, Report, Request};
 use super::{Born, Ends, Exit, WorkerId, preload};
 use crate::boot;
+use crate::process::life;
 use crate::sys::title::Arguments;
 use crate::sys::wait::{self, Child};
 use crate::sys::{blob, children, pidfd, procfs, signals, socket, stdio, title};
@@ -33,7 +34,7 @@ pub(crate) fn main(control: OwnedFd) -> ! {
 }
 
 /// The name of the fork server in `ps`. Padded, because workers write their own names over it.
-pub(super) fn padded_name() -> String {
+pub(crate) fn padded_name() -> String {
     format!("{NAME:<ROOM_FOR_NAMES$}")
 }
 
@@ -43,6 +44,7 @@ const ROOM_FOR_NAMES: usize = 128;
 /// A worker just after the fork, when everything of the fork server is closed.
 struct Newborn {
     name: String,
+    kind: Kind,
     /// Where the name goes.
     arguments: Arguments,
     ends: Ends,
@@ -52,22 +54,33 @@ struct Newborn {
 
 impl Newborn {
     fn live(self) -> ! {
-        let Self { name, arguments, ends: Ends { control, output }, go } = self;
-        match prepare(&name, arguments, output, go) {
-            Ok(true) => worker::main(control, Born::Forked),
-            Ok(false) => stdio::exit_now(0),
-            Err(error) => {
-                eprintln!("concurrent-futures: the worker {name:?} cannot start: {error}");
-                stdio::exit_now(1)
+        let Self { name, kind, arguments, ends: Ends { control, output }, go } = self;
+        match (prepare(&name, kind, arguments, output, go), kind) {
+            (Ok(true), Kind::Worker) => worker::main(control, Born::Forked),
+            (Ok(true), Kind::Process) => life::main(control),
+            (Ok(false), Kind::Worker) => stdio::exit_now(0),
+            // Somebody may know of it after all, and must not take this for the end of its target.
+            (Ok(false), Kind::Process) => stdio::exit_now(life::CANNOT_BEGIN),
+            (Err(error), _) => {
+                eprintln!("concurrent-futures: the process {name:?} cannot start: {error}");
+                stdio::exit_now(life::CANNOT_BEGIN)
             }
         }
     }
 }
 
-/// Makes a forked process ready to be a worker. `false`: nobody wants it.
-fn prepare(name: &str, arguments: Arguments, output: Option<[OwnedFd; 2]>, mut go: PipeReader) -> io::Result<bool> {
-    // As `spawn` does it, and before any signal can come through.
-    wait::lead_group()?;
+/// Makes a forked process ready for what it is to be. `false`: nobody wants it.
+fn prepare(
+    name: &str,
+    kind: Kind,
+    arguments: Arguments,
+    output: Option<[OwnedFd; 2]>,
+    mut go: PipeReader,
+) -> io::Result<bool> {
+    // As `spawn` does it, and before any signal can come through. The other kind joins the group of its parent.
+    if kind == Kind::Worker {
+        wait::lead_group()?;
+    }
     signals::unblock_all()?;
     match go.read_exact(&mut [0]) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
@@ -130,7 +143,7 @@ struct Server {
     arguments: Arguments,
     /// Readable when a child has ended.
     deaths: OwnedFd,
-    workers: HashMap<i32, WorkerId>,
+    workers: HashMap<i32, (WorkerId, Kind)>,
     /// Once it has refused to fork it always does: the pool starts what is open by other means.
     refuses: bool,
 }
@@ -162,7 +175,7 @@ impl Server {
         }
         match Request::receive(&self.control)? {
             None => Ok(Break(None)),
-            Some(Request::Fork { worker, name, ends: Some(ends) }) => self.fork(worker, name, ends),
+            Some(Request::Fork { worker, name, kind, ends: Some(ends) }) => self.fork(worker, name, kind, ends),
             Some(Request::Fork { worker, ends: None, .. }) => {
                 Report::Failed { worker, error: protocol::no_room() }.send(&self.control)?;
                 Ok(Continue(()))
@@ -180,19 +193,25 @@ impl Server {
         }
         while let Some(pid) = no_child_is_none(wait::look(Child::Any))? {
             let worker = self.workers.remove(&pid);
-            if worker.is_some() {
+            if matches!(worker, Some((_, Kind::Worker))) {
                 // What its tasks have started ends with it. It is not reaped yet, so the number is this group's.
                 wait::kill_group_of_unreaped(pid);
             }
             let exit = no_child_is_none(wait::reap(Child::Pid(pid)))?.unwrap_or(Exit::UNKNOWN);
-            if let Some(worker) = worker {
+            if let Some((worker, _)) = worker {
                 Report::Exited { worker, exit }.send(&self.control)?;
             }
         }
         Ok(())
     }
 
-    fn fork(&mut self, worker: WorkerId, name: String, ends: Ends) -> io::Result<ControlFlow<Option<Newborn>>> {
+    fn fork(
+        &mut self,
+        worker: WorkerId,
+        name: String,
+        kind: Kind,
+        ends: Ends,
+    ) -> io::Result<ControlFlow<Option<Newborn>>> {
         self.refuses |= procfs::thread_count()? != 1;
         if self.refuses {
             let why = "the fork server has more than one thread (the preload or a constructor has started some), and a \
@@ -211,7 +230,7 @@ impl Server {
         stdio::flush();
         // SAFETY: there is one thread, so the child has everything that this process has, in a consistent state.
         let pid = match unsafe { libc::fork() } {
-            0 => return Ok(Break(Some(Newborn { name, arguments: self.arguments, ends, go }))),
+            0 => return Ok(Break(Some(Newborn { name, kind, arguments: self.arguments, ends, go }))),
             -1 => {
                 let error = io::Error::last_os_error();
                 Report::Failed { worker, error }.send(&self.control)?;
@@ -223,7 +242,7 @@ impl Server {
         // Not reaped yet, so the pid is this child.
         match pidfd::open_child(pid) {
             Ok(pidfd) => {
-                self.workers.insert(pid, worker);
+                self.workers.insert(pid, (worker, kind));
                 Report::Started { worker, pid, pidfd }.send(&self.control)?;
                 // A child that is dead already is reported like any other.
                 let _ = say_go.write_all(&[1]);

@@ -5,7 +5,7 @@
 pub(crate) mod forkserver;
 mod launcher;
 mod preload;
-mod protocol;
+pub(crate) mod protocol;
 pub(crate) mod spawn;
 #[cfg(test)]
 mod tests;

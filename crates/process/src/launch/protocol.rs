@@ -11,13 +11,22 @@ use crate::sys::message::{self, Received};
 pub(super) enum Request {
     /// The first message. With a preload, its argument follows as a blob.
     Begin { depth: u32, preload: Option<(u64, u64, OwnedFd)> },
-    /// Fork a worker, which gets these ends. `None`: there was no room for the descriptors.
-    Fork { worker: WorkerId, name: String, ends: Option<Ends> },
+    /// Fork one, which gets these ends. `None`: there was no room for the descriptors.
+    Fork { worker: WorkerId, name: String, kind: Kind, ends: Option<Ends> },
+}
+
+/// What a fork becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Of a pool.
+    Worker,
+    /// A [`Process`](crate::Process).
+    Process,
 }
 
 /// From the fork server to the pool.
 #[derive(Debug)]
-pub(super) enum Report {
+pub(crate) enum Report {
     /// The preload is done.
     Ready,
     /// The preload failed; the blob is the encoded error, if there was room for it. The fork server leaves.
@@ -45,8 +54,9 @@ const FAILED: u8 = 6;
 const REFUSED: u8 = 7;
 const EXITED: u8 = 8;
 const FORK_WITH_OUTPUT: u8 = 9;
+const FORK_PROCESS: u8 = 10;
 
-pub(super) fn send_begin(socket: impl AsFd, depth: u32, preload: Option<(u64, u64, BorrowedFd<'_>)>) -> io::Result<()> {
+pub(crate) fn send_begin(socket: impl AsFd, depth: u32, preload: Option<(u64, u64, BorrowedFd<'_>)>) -> io::Result<()> {
     let mut bytes = vec![BEGIN];
     bytes.extend(depth.to_le_bytes());
     if let Some((trampoline, function, input)) = preload {
@@ -66,6 +76,16 @@ pub(super) fn send_fork(socket: impl AsFd, worker: WorkerId, name: &str, ends: &
             message::send(socket, &text, &[control, stdout.as_fd(), stderr.as_fd()])
         }
     }
+}
+
+/// Asks for a [`Process`](crate::Process).
+pub(crate) fn send_fork_process(
+    socket: impl AsFd,
+    worker: WorkerId,
+    name: &str,
+    control: BorrowedFd<'_>,
+) -> io::Result<()> {
+    message::send(socket, &with_text(FORK_PROCESS, worker.0, name), &[control])
 }
 
 impl Report {
@@ -102,7 +122,7 @@ impl Report {
     /// # Errors
     ///
     /// `InvalidData` for what is no report; otherwise as [`message::receive`].
-    pub(super) fn receive(socket: impl AsFd) -> io::Result<Option<Self>> {
+    pub(crate) fn receive(socket: impl AsFd) -> io::Result<Option<Self>> {
         let mut buffer = [0; MAX];
         let Some(Received { len, fds }) = message::receive(socket, &mut buffer)? else { return Ok(None) };
         Self::decode(&buffer[..len], fds).ok_or_else(garbled).map(Some)
@@ -169,15 +189,16 @@ impl Request {
                 };
                 Self::Begin { depth, preload }
             }
-            kind @ (FORK | FORK_WITH_OUTPUT) => {
+            tag @ (FORK | FORK_WITH_OUTPUT | FORK_PROCESS) => {
                 let worker = WorkerId(fields.word()?);
                 let name = fields.text()?;
                 let control = fds.next();
                 let output = fds.next().zip(fds.next()).map(|(stdout, stderr)| [stdout, stderr]);
                 // All of them or none: half a set of descriptors makes no worker.
-                let complete = output.is_some() == (kind == FORK_WITH_OUTPUT);
+                let complete = output.is_some() == (tag == FORK_WITH_OUTPUT);
                 let ends = control.filter(|_| complete).map(|control| Ends { control, output });
-                Self::Fork { worker, name, ends }
+                let kind = if tag == FORK_PROCESS { Kind::Process } else { Kind::Worker };
+                Self::Fork { worker, name, kind, ends }
             }
             _ => return None,
         };
@@ -262,11 +283,11 @@ mod tests {
         let next = || Request::receive(&server).unwrap();
         assert!(matches!(next(), Some(Request::Begin { depth: 3, preload: None })));
         assert!(matches!(next(), Some(Request::Begin { depth: 2, preload: Some((7, 8, _)) })));
-        let Some(Request::Fork { worker: WorkerId(9), name, ends: Some(ends) }) = next() else {
+        let Some(Request::Fork { worker: WorkerId(9), name, ends: Some(ends), kind: Kind::Worker }) = next() else {
             panic!("a fork request")
         };
         assert!(name == "worker-é" && ends.output.is_some());
-        let Some(Request::Fork { worker: WorkerId(10), name, ends: Some(ends) }) = next() else {
+        let Some(Request::Fork { worker: WorkerId(10), name, ends: Some(ends), .. }) = next() else {
             panic!("a fork request")
         };
         assert!(name.len() == TEXT_MAX && ends.output.is_none());

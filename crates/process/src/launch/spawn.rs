@@ -22,7 +22,7 @@ pub(crate) struct Spawned {
 /// what becomes of its workers; and what they start can be ended with them.
 ///
 /// It gets the parent's standard output and error, unless it is given others, and nothing else.
-pub(super) fn spawn(role: Role, name: &str, ends: Ends) -> io::Result<Spawned> {
+pub(crate) fn spawn(role: Role, name: &str, ends: Ends) -> io::Result<Spawned> {
     spawn_with(role, name, |command| {
         command.process_group(0).stdin(Stdio::from(ends.control));
         if let Some([stdout, stderr]) = ends.output {

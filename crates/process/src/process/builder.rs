@@ -1,25 +1,28 @@
 //! What can be said of a process before it is started.
 
 use super::Process;
-use super::call::Call;
+use super::call::{self, Call};
 use super::child::{Child, Newborn};
 use super::current::current_process;
+use super::environment::Environment;
 use super::orders::{self, Kit, Orders, ParentIs};
-use super::stdio::{self, Stdio};
-use super::table;
+use super::server::{self, Failed};
+use super::stdio::{self, Pipes, Stdio, Theirs};
+use super::{fork, table};
 use crate::boot;
 use crate::boot::variable::Role;
+use crate::launch::StartMethod;
 use crate::launch::spawn::{self, Spawned};
 use crate::sys::socket;
 use concurrent_futures_core::Portable;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Termination};
+use std::process::Termination;
 
 /// A process that is not started yet; from [`Process::target`].
 ///
@@ -45,7 +48,8 @@ pub struct ProcessBuilder<A, R> {
 
 /// What has no type.
 #[derive(Debug)]
-struct Settings {
+pub(super) struct Settings {
+    method: StartMethod,
     name: Option<String>,
     daemon: bool,
     outlives: bool,
@@ -54,17 +58,10 @@ struct Settings {
     stdio: [Stdio; 3],
 }
 
-/// How its environment differs from this process's.
-#[derive(Debug, Default)]
-struct Environment {
-    clear: bool,
-    /// `None` removes it. Later ones win.
-    changes: Vec<(OsString, Option<OsString>)>,
-}
-
-impl<A: Portable, R: Termination + 'static> ProcessBuilder<A, R> {
+impl<A, R: Termination + 'static> ProcessBuilder<A, R> {
     pub(super) fn new(function: fn(A) -> R, argument: A) -> Self {
         let settings = Settings {
+            method: StartMethod::default(),
             name: None,
             daemon: false,
             outlives: false,
@@ -103,19 +100,19 @@ impl<A: Portable, R: Termination + 'static> ProcessBuilder<A, R> {
 
     /// Sets a variable in its environment, which is otherwise that of this process.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.settings.environment.changes.push((key.as_ref().to_owned(), Some(value.as_ref().to_owned())));
+        self.settings.environment.set(key.as_ref(), value.as_ref());
         self
     }
 
     /// Removes a variable from its environment.
     pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
-        self.settings.environment.changes.push((key.as_ref().to_owned(), None));
+        self.settings.environment.remove(key.as_ref());
         self
     }
 
     /// Begins its environment anew, with nothing.
     pub fn env_clear(mut self) -> Self {
-        self.settings.environment = Environment { clear: true, changes: Vec::new() };
+        self.settings.environment.clear();
         self
     }
 
@@ -137,16 +134,67 @@ impl<A: Portable, R: Termination + 'static> ProcessBuilder<A, R> {
         self
     }
 
+    /// How it is started. By default it is forked by the fork server, which is the quickest, and spawned if it may outlive this
+    /// process.
+    ///
+    /// One that is spawned is a child of this process in the eyes of the system, too: `getppid` gives this process. One that is
+    /// forked by the fork server has that as its parent; [`parent_process`](super::parent_process) is right for both.
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.settings.method = method;
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
     ///
     /// As of [`Process::start`]; the directory is none, or a variable's name or value cannot be one.
-    pub fn start(self) -> io::Result<Process> {
+    pub fn start(self) -> io::Result<Process>
+    where
+        A: Portable,
+    {
         let ProcessBuilder { function, argument, settings } = self;
         let call = Call::new(function, &argument)?;
         drop(argument);
         settings.start(&call)
+    }
+
+    /// Starts it as a copy of this process, by `fork`, as Python's start method of that name and `os.fork` do.
+    ///
+    /// The child has all that this process has at this moment: memory, open descriptors, the argument as it is, for nothing is
+    /// encoded. It has one thread, the copy of the one that calls this. At its end it leaves by `_exit`: handlers that others
+    /// have given to `atexit` belong to the original.
+    ///
+    /// # Safety
+    ///
+    /// A lock that another thread holds at this moment is held for ever in the child, where that thread is not; and what it
+    /// protects may be half done. So either this process has one thread, or no other thread is inside of anything that the target
+    /// uses: the allocator and the functions of the system's C library are safe with the usual ones, `println!` and whatever has
+    /// locks of its own are not. Test runners, pools, and whatever is awaited with this library have threads.
+    ///
+    /// What this process has open is shared with the child; each end of a pipe that the child does not close is one more that keeps it open.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use concurrent_futures_process::Process;
+    ///
+    /// // SAFETY: this program has one thread.
+    /// let child = unsafe { Process::target(|parent| println!("a child of {parent}"), std::process::id()).start_fork() }?;
+    /// child.join()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The process cannot be started (no process, memory or descriptor is left); this process is a daemon, which may not have
+    /// children; the directory is none, or a variable's name or value cannot be one.
+    pub unsafe fn start_fork(self) -> io::Result<Process> {
+        let ProcessBuilder { function, argument, settings } = self;
+        let outlives = settings.outlives;
+        let outfit = settings.outfit()?;
+        // SAFETY: the caller vouches for it.
+        unsafe { fork::fork(outfit, outlives, move || call::call(function, argument)) }
     }
 }
 
@@ -156,6 +204,40 @@ const NESTED_MAX: usize = 64;
 impl Settings {
     fn start(self, call: &Call) -> io::Result<Process> {
         boot::check_program().map_err(|refusal| io::Error::new(io::ErrorKind::Unsupported, refusal))?;
+        let outlives = self.outlives;
+        let method = if outlives { StartMethod::Spawn } else { self.method };
+        let Outfit { name, identity, daemon, environment, streams, pipes, directory, this, is } = self.outfit()?;
+        let (ours, theirs) = socket::packet_pair()?;
+
+        let mut orders = Orders::new(name.clone(), identity, is, call);
+        orders.daemon = daemon;
+        orders.outlives = outlives;
+        orders.depth = boot::depth();
+        if method == StartMethod::ForkServer {
+            orders.group = Some(rustix::process::getpgrp().as_raw_nonzero().get());
+            orders.environment = Some(environment.whole());
+        }
+        let kit = Kit {
+            parent: Some(this.as_fd()),
+            directory: directory.as_ref().map(|directory| directory.as_fd()),
+            stdio: streams.each_ref().map(|stream| Some(stream.as_fd())),
+            handles: call.handles.as_ref().map(|handles| handles.as_fd()),
+        };
+        orders::send(&ours, &orders, kit, &call.argument, &call.attachments)?;
+        let control = Some(ours).filter(|_| !outlives);
+        let newborn = match method {
+            StartMethod::ForkServer => match server::fork(&name, theirs.as_fd()) {
+                Ok((pid, process, forked)) => Newborn { pid, process, forked: Some(forked), control },
+                Err(Failed::Refused) => spawn(&name, &environment, theirs, control)?,
+                Err(Failed::Error(error)) => return Err(error),
+            },
+            StartMethod::Spawn => spawn(&name, &environment, theirs, control)?,
+        };
+        Ok(Process::of(Child::register(newborn, name, daemon, pipes)))
+    }
+
+    /// Makes what a process needs, however it is started.
+    pub(super) fn outfit(self) -> io::Result<Outfit> {
         let parent = current_process();
         if parent.daemon() {
             return Err(io::Error::new(
@@ -163,6 +245,7 @@ impl Settings {
                 "this process is a daemon, which may not have children: nobody would wait for them or end them",
             ));
         }
+        self.environment.check()?;
         // Whoever has ended meanwhile must not stay a zombie because nobody asks.
         drop(table::alive());
         let identity = table::next_identity();
@@ -171,48 +254,46 @@ impl Settings {
                 format!("processes are nested {NESTED_MAX} deep, each started by the one before: this one is refused");
             return Err(io::Error::new(io::ErrorKind::Unsupported, words));
         }
-        let name = self.name.unwrap_or_else(|| name_of(&identity));
         let (streams, pipes) = stdio::prepare(self.stdio)?;
-        let directory =
-            self.directory.map(|path| open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()));
-        let directory = directory.transpose()?;
-        let this = pidfd_open(getpid(), PidfdFlags::empty())?;
-        let (ours, theirs) = socket::packet_pair()?;
-
-        let is = ParentIs { pid: std::process::id(), name: parent.name().to_owned() };
-        let mut orders = Orders::new(name.clone(), identity, is, call);
-        orders.daemon = self.daemon;
-        orders.outlives = self.outlives;
-        orders.depth = boot::depth();
-        let kit = Kit {
-            parent: Some(this.as_fd()),
-            directory: directory.as_ref().map(|directory| directory.as_fd()),
-            stdio: streams.each_ref().map(|stream| Some(stream.as_fd())),
-            handles: call.handles.as_ref().map(|handles| handles.as_fd()),
-        };
-        orders::send(&ours, &orders, kit, &call.argument, &call.attachments)?;
-        let Spawned { pid, pidfd } = spawn::spawn_with(Role::Process, &name, |command| {
-            self.environment.apply(command);
-            command.stdin(theirs);
-        })?;
-        let newborn =
-            Newborn { pid: pid.cast_unsigned(), process: pidfd, control: Some(ours).filter(|_| !self.outlives) };
-        Ok(Process::of(Child::register(newborn, name, self.daemon, pipes)))
+        let path = self.directory.as_deref().unwrap_or(Path::new("."));
+        let directory = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        // A process in a directory that it may not look up can have children all the same: they are where it is.
+        let directory = if self.directory.is_some() { Some(directory?) } else { directory.ok() };
+        Ok(Outfit {
+            name: self.name.unwrap_or_else(|| name_of(&identity)),
+            identity,
+            daemon: self.daemon,
+            environment: self.environment,
+            streams,
+            pipes,
+            directory,
+            this: pidfd_open(getpid(), PidfdFlags::empty())?,
+            is: ParentIs { pid: std::process::id(), name: parent.name().to_owned() },
+        })
     }
 }
 
-impl Environment {
-    fn apply(self, command: &mut Command) {
-        if self.clear {
-            command.env_clear();
-        }
-        for (key, value) in self.changes {
-            match value {
-                Some(value) => command.env(key, value),
-                None => command.env_remove(key),
-            };
-        }
-    }
+/// What a process needs, however it is started.
+#[derive(Debug)]
+pub(super) struct Outfit {
+    pub(super) name: String,
+    pub(super) identity: Vec<u32>,
+    pub(super) daemon: bool,
+    pub(super) environment: Environment,
+    pub(super) streams: [Theirs; 3],
+    pub(super) pipes: Pipes,
+    pub(super) directory: Option<OwnedFd>,
+    /// This process, as its parent.
+    pub(super) this: OwnedFd,
+    pub(super) is: ParentIs,
+}
+
+fn spawn(name: &str, environment: &Environment, theirs: OwnedFd, control: Option<OwnedFd>) -> io::Result<Newborn> {
+    let Spawned { pid, pidfd: process } = spawn::spawn_with(Role::Process, name, |command| {
+        environment.apply(command);
+        command.stdin(theirs);
+    })?;
+    Ok(Newborn { pid: pid.cast_unsigned(), process, forked: None, control })
 }
 
 fn name_of(identity: &[u32]) -> String {

@@ -2,7 +2,9 @@
 
 use super::orders::ParentIs;
 use crate::sys::pidfd;
-use parking_lot::RwLock;
+use concurrent_futures_ipc::reactor;
+use parking_lot::{RwLock, RwLockWriteGuard};
+use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -15,7 +17,7 @@ const MAIN: &str = "MainProcess";
 static STANDING: RwLock<Option<Arc<Standing>>> = RwLock::new(None);
 
 #[derive(Debug)]
-struct Standing {
+pub(super) struct Standing {
     name: String,
     /// Its number among its parent's children, behind its parent's own.
     identity: Vec<u32>,
@@ -23,11 +25,27 @@ struct Standing {
     parent: Option<ParentProcess>,
 }
 
+/// Held by a process while it is forked, so that the fork can change it.
+#[derive(Debug)]
+pub(super) struct Held(RwLockWriteGuard<'static, Option<Arc<Standing>>>);
+
+pub(super) fn hold() -> Held {
+    Held(STANDING.write())
+}
+
 /// This process is a child of another one of this program.
-pub(super) fn become_child(name: String, identity: Vec<u32>, daemon: bool, parent: ParentIs, process: Option<OwnedFd>) {
+pub(super) fn become_child(
+    held: Held,
+    name: String,
+    identity: Vec<u32>,
+    daemon: bool,
+    parent: ParentIs,
+    process: Option<OwnedFd>,
+) {
+    let Held(mut standing) = held;
     let parent =
         process.map(|process| ParentProcess { pid: parent.pid, name: parent.name, process: Arc::new(process) });
-    *STANDING.write() = Some(Arc::new(Standing { name, identity, daemon, parent }));
+    *standing = Some(Arc::new(Standing { name, identity, daemon, parent }));
 }
 
 /// This process's number among its parent's children, behind its parent's own; empty in the program that the user has started.
@@ -128,6 +146,15 @@ impl ParentProcess {
     /// Those of the system's `poll`.
     pub fn join(&self) -> io::Result<()> {
         pidfd::wait_end_until(&self.process, None).map(drop)
+    }
+
+    /// Completes when it has ended; on any runtime.
+    ///
+    /// # Errors
+    /// There is no descriptor or no thread left to wait with.
+    pub fn wait(&self) -> impl Future<Output = io::Result<()>> + Send + use<> {
+        let process = self.process.clone();
+        async move { reactor::readable(&process)?.await }
     }
 
     /// As [`join`](Self::join), but not longer than that. `false`: it is still there.

@@ -6,11 +6,13 @@ use super::orders::{self, Kit, Orders, Received};
 use crate::boot;
 use crate::sys::{stdio, title};
 use crate::worker::watchdog;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 
 /// The exit code of a process that could not begin, as that of a worker of a pool.
-const CANNOT_BEGIN: i32 = 126;
+pub(crate) const CANNOT_BEGIN: i32 = 126;
 
 /// Lives the life of a process whose orders lie in `control`.
 pub(crate) fn main(control: OwnedFd) -> ! {
@@ -45,11 +47,19 @@ fn prepare(control: OwnedFd, orders: Orders, kit: Kit<OwnedFd>) -> io::Result<Op
     boot::set_depth(orders.depth);
     // The name is for people; a process without one works as well.
     let _ = title::set_thread_name(&orders.name);
+    if let Some(group) = orders.group {
+        // A group that nobody is in any more cannot be joined; its signals would not come from anywhere either.
+        let _ = rustix::process::setpgid(None, rustix::process::Pid::from_raw(group));
+    }
+    if let Some(environment) = orders.environment {
+        // SAFETY: only a fork of the fork server gets one, and has the one thread that runs this.
+        unsafe { replace_environment(environment) };
+    }
     if let Some(directory) = directory {
         rustix::process::fchdir(directory)?;
     }
     stdio::replace(streams)?;
-    current::become_child(orders.name, orders.identity, orders.daemon, orders.parent, parent);
+    current::become_child(current::hold(), orders.name, orders.identity, orders.daemon, orders.parent, parent);
     if orders.outlives {
         drop(control);
     } else {
@@ -57,4 +67,17 @@ fn prepare(control: OwnedFd, orders: Orders, kit: Kit<OwnedFd>) -> io::Result<Op
         drop(watchdog::start(control)?);
     }
     Ok(handles)
+}
+
+/// # Safety
+/// This process has no other thread.
+unsafe fn replace_environment(environment: Vec<(Vec<u8>, Vec<u8>)>) {
+    for (key, _) in std::env::vars_os() {
+        // SAFETY: no other thread looks at the environment.
+        unsafe { std::env::remove_var(key) };
+    }
+    for (key, value) in environment {
+        // SAFETY: as above.
+        unsafe { std::env::set_var(OsString::from_vec(key), OsString::from_vec(value)) };
+    }
 }

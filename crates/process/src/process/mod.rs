@@ -4,8 +4,11 @@ mod builder;
 mod call;
 mod child;
 mod current;
+mod environment;
+mod fork;
 pub(crate) mod life;
 mod orders;
+mod server;
 mod status;
 mod stdio;
 mod table;
@@ -17,8 +20,10 @@ pub use stdio::Stdio;
 
 use child::Child;
 use concurrent_futures_core::Portable;
+use concurrent_futures_ipc::reactor;
 use rustix::process::Signal;
 use std::fmt;
+use std::future::Future;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Termination;
@@ -79,7 +84,7 @@ impl Process {
     }
 
     /// A process that calls `f` with `args`, to be described and then [started](ProcessBuilder::start).
-    pub fn target<A: Portable, R: Termination + 'static>(f: fn(A) -> R, args: A) -> ProcessBuilder<A, R> {
+    pub fn target<A, R: Termination + 'static>(f: fn(A) -> R, args: A) -> ProcessBuilder<A, R> {
         ProcessBuilder::new(f, args)
     }
 
@@ -125,12 +130,47 @@ impl Process {
 
     /// Whether it has not ended.
     pub fn is_alive(&self) -> bool {
-        matches!(self.0.try_reap(), Ok(None))
+        // Reaps it by the way.
+        matches!(self.0.try_reap(), Ok(None)) && !self.0.has_ended().unwrap_or(false)
     }
 
     /// How it has ended; `None` while it runs.
     pub fn exit_status(&self) -> Option<ExitStatus> {
-        self.0.try_reap().ok().flatten()
+        self.0.status().ok().flatten()
+    }
+
+    /// Completes when it has ended, with how; on any runtime. It needs no handle any more, and dropping it changes nothing.
+    ///
+    /// ```
+    /// use concurrent_futures_process::Process;
+    ///
+    /// let process = Process::start(|()| (), ())?;
+    /// assert!(futures::executor::block_on(process.wait())?.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As of [`join`](Self::join); or there is no descriptor or no thread left to wait with.
+    pub fn wait(&self) -> impl Future<Output = io::Result<ExitStatus>> + Send + use<> {
+        let process = self.clone();
+        async move {
+            loop {
+                if let Some(status) = process.0.status()? {
+                    return Ok(status);
+                }
+                reactor::readable(&process)?.await?;
+            }
+        }
+    }
+
+    /// Lets the handle go, if the process has ended: what [`exit_status`](Self::exit_status) and then dropping it would do.
+    ///
+    /// # Errors
+    ///
+    /// It still runs: here is the handle.
+    pub fn close(self) -> Result<ExitStatus, Process> {
+        self.exit_status().ok_or(self)
     }
 
     /// Asks it to end, by SIGTERM, which it may handle. Processes that it has started end with it, if they are ours.

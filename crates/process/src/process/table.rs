@@ -1,7 +1,7 @@
 //! The processes that this one has started and not yet waited for; what becomes of them at its end.
 
 use super::child::Child;
-use super::current;
+use super::{current, server};
 use concurrent_futures_core::exit;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
@@ -41,6 +41,13 @@ pub(super) fn next_identity() -> Vec<u32> {
     identity
 }
 
+/// Held by a process while it is forked, so that the fork finds it whole.
+pub(super) struct Held(#[expect(dead_code, reason = "it is held")] MutexGuard<'static, Table>);
+
+pub(super) fn hold() -> Held {
+    Held(table())
+}
+
 pub(super) fn add(child: Arc<Child>) {
     table().children.push(child);
 }
@@ -54,7 +61,10 @@ pub(super) fn remove(child: &Child) {
 pub(super) fn alive() -> Vec<Arc<Child>> {
     let children = table().children.clone();
     // Not under the lock: whoever finds one that has ended removes it.
-    children.into_iter().filter(|child| matches!(child.try_reap(), Ok(None))).collect()
+    children
+        .into_iter()
+        .filter(|child| matches!(child.try_reap(), Ok(None)) && !child.has_ended().unwrap_or(false))
+        .collect()
 }
 
 /// At the end of this process: ends daemons, waits for the others.
@@ -79,4 +89,5 @@ fn end_all() {
     for child in &others {
         let _ = child.join_until(None);
     }
+    server::stop();
 }

@@ -116,6 +116,19 @@ pub(crate) fn kill_group_of_unreaped(leader: i32) {
     }
 }
 
+/// Kills and reaps a child that nobody has reaped, as the caller makes sure: its number is no other process's then.
+pub(crate) fn kill_unreaped(child: i32) {
+    // SAFETY: sends a signal.
+    unsafe { libc::kill(child, libc::SIGKILL) };
+    loop {
+        // SAFETY: no status is asked for.
+        let reaped = unsafe { libc::waitpid(child, ptr::null_mut(), 0) };
+        if reaped >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return;
+        }
+    }
+}
+
 /// Ends this process and everything else in its group at once, if the group is its own.
 pub(crate) fn kill_own_group() {
     if rustix::process::getpgrp() == rustix::process::getpid() {

@@ -1,0 +1,291 @@
+//! How a `Process` ends: with its parent, before it, after it; and what is left.
+
+use crate::process::{end, sleeps};
+use concurrent_futures::multiprocessing::{Process, Stdio, active_children, connection, parent_process};
+use concurrent_futures::{ExecutorExt, ProcessPoolExecutor, StartMethod};
+use concurrent_futures_conformance::{PATIENCE, Soon, Stage, Ticket, descendants, until, wait_for_end};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::fs;
+use std::time::Duration;
+
+const METHODS: [StartMethod; 2] = [StartMethod::Spawn, StartMethod::ForkServer];
+
+/// A descriptor of a process that somebody else has started and that runs.
+fn pidfd(pid: u32) -> std::os::fd::OwnedFd {
+    pidfd_open(Pid::from_raw(pid.cast_signed()).unwrap(), PidfdFlags::empty()).unwrap()
+}
+
+fn ends(pidfd: &std::os::fd::OwnedFd) -> bool {
+    let mut fds = [rustix::event::PollFd::new(pidfd, rustix::event::PollFlags::IN)];
+    let limit = rustix::event::Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+    rustix::event::poll(&mut fds, Some(&limit)).unwrap() == 1
+}
+
+fn state_of(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(')').next()?.trim_start().chars().next()
+}
+
+fn enters(ticket: Ticket) {
+    ticket.enter("here");
+}
+
+/// A parent with a child of each start method, which has a child of its own, and with one that is stopped.
+fn parent(ticket: Ticket) {
+    fn middle((ticket, method): (Ticket, bool)) {
+        let method = if method { StartMethod::Spawn } else { StartMethod::ForkServer };
+        let _child = Process::target(enters, ticket.clone()).start_method(method).start().unwrap();
+        ticket.enter("middle");
+    }
+    let _children = METHODS.map(|method| {
+        let argument = (ticket.clone(), method == StartMethod::Spawn);
+        Process::target(middle, argument).start_method(method).start().unwrap()
+    });
+    ticket.enter("parent");
+}
+
+#[test]
+fn nothing_outlives_a_parent_that_is_killed() {
+    for method in METHODS {
+        let stage = Stage::new();
+        let process = Process::target(parent, stage.ticket()).start_method(method).start().unwrap();
+        let arrivals = stage.wait_for(5);
+        let all: Vec<_> = arrivals.iter().map(|arrival| pidfd(arrival.pid())).collect();
+        // One that is stopped cannot see it by itself.
+        let stopped = arrivals.iter().find(|arrival| arrival.words() == "here").unwrap().pid();
+        rustix::process::kill_process(Pid::from_raw(stopped.cast_signed()).unwrap(), rustix::process::Signal::STOP)
+            .unwrap();
+        let below = descendants(process.pid());
+        process.kill().unwrap();
+        assert_eq!(end(&process).signal(), Some(9));
+        assert!(all.iter().all(ends), "{method:?}");
+        below.into_iter().for_each(wait_for_end);
+        drop(arrivals);
+    }
+}
+
+/// `test_parent_process`: a process that may outlive its parent learns of its end.
+#[test]
+fn a_parents_end_can_be_waited_for() {
+    fn waits(ticket: Ticket) {
+        let parent = parent_process().unwrap();
+        ticket.tell(parent.pid());
+        assert!(parent.is_alive() && !parent.join_timeout(Duration::ZERO).unwrap());
+        ticket.enter("waiting");
+        parent.join().unwrap();
+        futures::executor::block_on(parent.wait()).unwrap();
+        assert!(connection::wait(&[&parent], Some(PATIENCE)).unwrap() == [0]);
+        assert!(!parent.is_alive() && parent.join_timeout(PATIENCE).unwrap());
+        ticket.tell("it has ended");
+    }
+    fn middle(ticket: Ticket) {
+        drop(Process::target(waits, ticket).outlive_parent(true).start().unwrap());
+        sleeps(());
+    }
+    let stage = Stage::new();
+    let process = Process::start(middle, stage.ticket()).unwrap();
+    assert_eq!(stage.next().words(), process.pid().to_string());
+    stage.next().release();
+    process.kill().unwrap();
+    assert_eq!(end(&process).signal(), Some(9));
+    assert_eq!(stage.next().words(), "it has ended");
+}
+
+/// At its end a process waits for its children, but not for daemons.
+#[test]
+fn children_are_waited_for_at_the_end_and_daemons_are_terminated() {
+    fn target((ticket, exits): (Ticket, bool)) {
+        let child = Process::start(enters, ticket.clone()).unwrap();
+        let daemon = Process::target(sleeps, ()).daemon(true).start().unwrap();
+        ticket.tell(daemon.pid());
+        // Dropped or not, at the end of the target or by `exit`: they are waited for.
+        if exits {
+            std::process::exit(5);
+        }
+        drop(daemon);
+        drop(child);
+    }
+    for (method, exits) in [(StartMethod::Spawn, false), (StartMethod::ForkServer, true)] {
+        let stage = Stage::new();
+        let process = Process::target(target, (stage.ticket(), exits)).start_method(method).start().unwrap();
+        let arrivals = stage.wait_for(2);
+        let daemon = arrivals.iter().find_map(|arrival| arrival.words().parse().ok()).unwrap();
+        wait_for_end(daemon);
+        assert!(process.is_alive(), "it waits for its child");
+        drop(arrivals);
+        assert_eq!(end(&process).code(), Some(if exits { 5 } else { 0 }));
+    }
+}
+
+#[test]
+fn a_daemon_may_not_have_children() {
+    fn target(ticket: Ticket) {
+        ticket.tell(Process::start(sleeps, ()).unwrap_err());
+    }
+    let stage = Stage::new();
+    let process = Process::target(target, stage.ticket()).daemon(true).start().unwrap();
+    assert!(process.daemon() && end(&process).success());
+    assert!(stage.next().words().contains("daemon"));
+}
+
+#[test]
+fn no_zombie_is_left_of_a_handle_that_was_dropped() {
+    for method in METHODS {
+        let stage = Stage::new();
+        let process = Process::target(enters, stage.ticket()).start_method(method).start().unwrap();
+        let (pid, arrival) = (process.pid(), stage.next());
+        drop(process);
+        assert!(active_children().iter().any(|child| child.pid() == pid));
+        arrival.release();
+        // Nobody asks for it, and nobody starts another one here; others of these tests may, and that is no harm.
+        until("it is reaped", || state_of(pid).is_none());
+    }
+}
+
+#[test]
+fn whoever_has_a_pipe_of_it_and_drops_the_handle_leaves_it_without_one() {
+    fn reads(_: ()) {
+        assert_eq!(std::io::read_to_string(std::io::stdin()).unwrap(), "");
+    }
+    let process = Process::target(reads, ()).stdin(Stdio::piped()).start().unwrap();
+    let again = process.clone();
+    drop(process);
+    assert_eq!(again.join_timeout(Duration::from_millis(20)).unwrap(), None, "there is still a handle");
+    let watched = pidfd(again.pid());
+    drop(again);
+    assert!(ends(&watched));
+}
+
+#[test]
+fn a_process_can_be_waited_for_in_all_ways() {
+    let stage = Stage::new();
+    let process = Process::start(enters, stage.ticket()).unwrap();
+    let arrival = stage.next();
+    assert_eq!(connection::wait(&[&process], Some(Duration::ZERO)).unwrap(), []);
+    let waits = process.wait();
+    let process = process.close().expect_err("it runs");
+    let joins = [process.clone(), process.clone()].map(|process| std::thread::spawn(move || end(&process)));
+    arrival.release();
+    assert!(futures::executor::block_on(waits).unwrap().success());
+    assert!(joins.into_iter().all(|thread| thread.join().unwrap().success()));
+    assert_eq!(connection::wait(&[&process], Some(PATIENCE)).unwrap(), [0]);
+    assert!(process.close().expect("it has ended").success());
+}
+
+/// Trap 11.
+#[test]
+fn a_status_that_somebody_else_has_taken_is_no_error() {
+    fn steals(_: ()) {
+        let child = Process::target(|()| (), ()).start_method(StartMethod::Spawn).start().unwrap();
+        // SAFETY: no status is asked for.
+        assert_eq!(unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) }, child.pid().cast_signed());
+        let status = child.join().unwrap();
+        // The kernel tells since 6.15.
+        assert!(status.success() || status.ending() == concurrent_futures::Ending::Unknown, "{status}");
+        child.kill().expect("nobody is reached, whoever has its number now");
+    }
+    let process = Process::target(steals, ()).start_method(StartMethod::Spawn).start().unwrap();
+    assert!(end(&process).success());
+}
+
+/// The fork server is killed: its processes go on, the next one gets another.
+#[test]
+fn a_fork_server_that_dies_is_replaced() {
+    fn target(ticket: Ticket) {
+        let server = || {
+            let child = Process::start(enters, ticket.clone()).unwrap();
+            let stat = fs::read_to_string(format!("/proc/{}/stat", child.pid())).unwrap();
+            let parent: u32 = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
+            (child, parent)
+        };
+        let (first, server_of_first) = server();
+        ticket.enter("one");
+        let watched = pidfd(server_of_first);
+        rustix::process::pidfd_send_signal(&watched, rustix::process::Signal::KILL).unwrap();
+        assert!(ends(&watched));
+        assert!(first.is_alive());
+        let (second, other) = server();
+        assert_ne!(other, server_of_first);
+        ticket.enter("two");
+        assert!(second.join().unwrap().success());
+        let status = first.join().unwrap();
+        assert!(status.success() || status.ending() == concurrent_futures::Ending::Unknown, "{status}");
+        ticket.tell("done");
+    }
+    let stage = Stage::new();
+    let process = Process::start(target, stage.ticket()).unwrap();
+    // It has begun when its fork server is killed.
+    let (first, one): (Vec<_>, Vec<_>) = stage.wait_for(2).into_iter().partition(|arrival| arrival.words() == "here");
+    drop(one);
+    drop((stage.wait_for(2), first));
+    assert_eq!(stage.next().words(), "done");
+    assert!(end(&process).success());
+}
+
+/// With no room for another descriptor, and with no process left: an error, and nothing stays.
+#[test]
+fn scarcity_is_an_error_and_leaves_nothing() {
+    fn target(method: bool) {
+        let method = if method { StartMethod::Spawn } else { StartMethod::ForkServer };
+        let start = || Process::target(|()| (), ()).start_method(method).start();
+        assert!(start().unwrap().join().unwrap().success());
+        let count = || fs::read_dir("/proc/self/fd").unwrap().count();
+        let before = count();
+        let open =
+            (0..200).filter(|number| fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok()).count() as u64;
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let mut failed = 0;
+        for room in 0..12 {
+            let tight = rustix::process::Rlimit { current: Some(open + room), ..limit };
+            rustix::process::setrlimit(rustix::process::Resource::Nofile, tight).unwrap();
+            let outcome = start();
+            rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+            match outcome {
+                Ok(process) => assert!(process.join().is_ok()),
+                Err(error) => {
+                    assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{room}: {error}");
+                    failed += 1;
+                }
+            }
+            assert_eq!(count(), before, "{room}");
+        }
+        assert!(failed > 3);
+        assert!(active_children().is_empty());
+        assert!(start().unwrap().join().unwrap().success());
+    }
+    for method in METHODS {
+        let process = Process::start(target, method == StartMethod::Spawn).unwrap();
+        assert!(end(&process).success(), "{method:?}");
+    }
+}
+
+#[test]
+fn tasks_of_pools_start_processes_and_processes_have_pools() {
+    fn task(number: u8) -> i32 {
+        let process = Process::start(std::process::ExitCode::from, number).unwrap();
+        process.join().unwrap().code().unwrap()
+    }
+    let pool = ProcessPoolExecutor::new(2).unwrap();
+    assert_eq!(pool.submit(task, 17).soon().unwrap(), 17);
+
+    fn target(_: ()) {
+        let pool = ProcessPoolExecutor::new(1).unwrap();
+        assert_eq!(pool.submit(task, 3).soon().unwrap(), 3);
+    }
+    assert!(end(&Process::start(target, ()).unwrap()).success());
+}
+
+/// What a task has started and left ends with its worker.
+#[test]
+fn a_process_of_a_task_ends_with_the_pool() {
+    fn task(ticket: Ticket) {
+        drop(Process::start(enters, ticket).unwrap());
+    }
+    let stage = Stage::new();
+    let pool = ProcessPoolExecutor::new(1).unwrap();
+    pool.submit(task, stage.ticket()).soon().unwrap();
+    let arrival = stage.next();
+    let watched = pidfd(arrival.pid());
+    drop(pool);
+    assert!(ends(&watched));
+}
