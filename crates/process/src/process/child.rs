@@ -7,7 +7,7 @@ use super::table;
 use crate::sys::exit::ExitReport;
 use crate::sys::pidfd;
 use concurrent_futures_core::worker;
-use concurrent_futures_ipc::reactor::{self, Readable};
+use concurrent_futures_ipc::reactor::{self, Ready};
 use parking_lot::Mutex;
 use rustix::process::Signal;
 use std::future::Future;
@@ -41,7 +41,7 @@ pub(super) struct Child {
     /// The user's.
     handles: AtomicUsize,
     /// Has it reaped when it ends and nobody has a handle.
-    watch: Mutex<Option<Readable>>,
+    watch: Mutex<Option<Ready>>,
 }
 
 /// What is known of a process that has just been started.
