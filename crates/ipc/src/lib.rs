@@ -32,7 +32,10 @@ mod sync;
 pub use doorbell::Doorbell;
 pub use memory::SharedMemory;
 pub use slice::{SharedBytes, SharedSlice, SharedSliceMut};
-pub use sync::{Lock, LockGuard, OwnerDied, RLock, RLockGuard, TryLockError};
+pub use sync::{
+    Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, OverRelease, OwnerDied, Permit, RLock,
+    RLockGuard, Semaphore, TryLockError, WaitGuard,
+};
 
 /// The crate whose trait `Pod` says what plain data is; re-exported so that versions agree.
 pub use bytemuck;

@@ -6,7 +6,10 @@
 mod pool;
 
 pub use concurrent_futures_ipc::connection;
-pub use concurrent_futures_ipc::{Lock, LockGuard, OwnerDied, RLock, RLockGuard, TryLockError};
+pub use concurrent_futures_ipc::{
+    Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, OverRelease, OwnerDied, Permit, RLock,
+    RLockGuard, Semaphore, TryLockError, WaitGuard,
+};
 pub use concurrent_futures_process::{
     CurrentProcess, ExitStatus, ParentProcess, Process, ProcessBuilder, Stdio, active_children, cpu_count,
     current_process, parent_process,

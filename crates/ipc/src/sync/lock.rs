@@ -1,5 +1,6 @@
 //! One at a time, also when one of them is killed.
 
+use super::condition::sealed::{Released, Sealed};
 use super::{Held, Kind, MUTEX_SIZE, OwnerDied, RobustMutex, TryLockError, travel};
 use crate::SharedMemory;
 use std::fmt;
@@ -15,8 +16,8 @@ use std::time::{Duration, Instant};
 /// A holder that dies, whatever it dies of, is replaced by the next one, who is told by [`OwnerDied`]. A thread that ends
 /// without having dropped its guard is such a holder, too.
 ///
-/// Whoever has locked it unlocks it: the guard stays with its thread. (In Python anybody may release a lock; a signal between processes is
-/// something else than a lock.)
+/// Whoever has locked it unlocks it: the guard stays with its thread. (In Python anybody may release a lock; as a signal between processes
+/// an [`Event`](super::Event) or a [`Semaphore`](super::Semaphore) does that here.)
 ///
 /// ```
 /// use concurrent_futures_ipc::Lock;
@@ -114,6 +115,18 @@ impl Lock {
 }
 
 travel::travels!(Lock);
+
+impl<'a> Sealed for LockGuard<'a> {
+    type Released = Released<'a>;
+
+    fn release(self) -> Released<'a> {
+        Released { lock: self.held.mutex(), depth: 1 }
+    }
+
+    fn acquire(released: Released<'a>) -> Result<Self, OwnerDied<Self>> {
+        LockGuard::of(released.lock.lock())
+    }
+}
 
 impl<'a> LockGuard<'a> {
     fn of(held: Held<'a>) -> Result<LockGuard<'a>, OwnerDied<LockGuard<'a>>> {

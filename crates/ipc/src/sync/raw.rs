@@ -5,10 +5,13 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// What it takes in memory, and its alignment: room for what any libc has, and a whole number of them in a cache line.
+/// What it takes in memory: a cache line.
 pub(crate) const SIZE: usize = 64;
 
-const _: () = assert!(size_of::<libc::pthread_mutex_t>() <= SIZE - 16 && align_of::<libc::pthread_mutex_t>() <= 16);
+/// From here on it needs nothing: that is for whoever has it.
+pub(super) const SPARE_AT: usize = 48;
+
+const _: () = assert!(size_of::<libc::pthread_mutex_t>() <= SPARE_AT && align_of::<libc::pthread_mutex_t>() <= 16);
 
 /// Where in it the kernel finds who has it: the number of the thread, or a mark of its death.
 const OWNER_AT: usize = if cfg!(target_env = "musl") { 4 } else { 0 };

@@ -1,10 +1,13 @@
 //! One at a time, as often as it likes, also when it is killed.
 
+use super::condition::sealed::{Released, Sealed};
 use super::{Held, Kind, MUTEX_SIZE, OwnerDied, RobustMutex, TryLockError, travel};
 use crate::SharedMemory;
 use std::fmt;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// A lock between processes that its holder can lock again. Python's `multiprocessing.RLock`, but that a process which is killed
@@ -111,11 +114,42 @@ impl RLock {
 
 travel::travels!(RLock);
 
+impl<'a> Sealed for RLockGuard<'a> {
+    type Released = Released<'a>;
+
+    fn release(self) -> Released<'a> {
+        let guard = ManuallyDrop::new(self);
+        let depth = guard.held.spare().swap(0, Relaxed);
+        (0..depth).for_each(|_| guard.held.unlock_once());
+        Released { lock: guard.held.mutex(), depth }
+    }
+
+    fn acquire(Released { lock, depth }: Released<'a>) -> Result<Self, OwnerDied<Self>> {
+        let guard = RLockGuard::of(lock.lock());
+        for _ in 1..depth {
+            // The guards of these are still there.
+            let again = RLockGuard::of(lock.lock());
+            std::mem::forget(again);
+        }
+        guard
+    }
+}
+
 impl<'a> RLockGuard<'a> {
     fn of(held: Held<'a>) -> Result<RLockGuard<'a>, OwnerDied<RLockGuard<'a>>> {
         let owner_died = held.owner_died();
+        let depth = if owner_died { 0 } else { held.spare().load(Relaxed) };
+        held.spare().store(depth + 1, Relaxed);
         let guard = RLockGuard { held };
         if owner_died { Err(OwnerDied(guard)) } else { Ok(guard) }
+    }
+}
+
+impl Drop for RLockGuard<'_> {
+    fn drop(&mut self) {
+        // And then it is unlocked once.
+        let depth = self.held.spare();
+        depth.store(depth.load(Relaxed).saturating_sub(1), Relaxed);
     }
 }
 

@@ -1,14 +1,16 @@
 //! A mutex at a place in shared memory, which the kernel hands on when its holder dies.
 
-use super::raw::{Found, Raw};
+use super::raw::{Found, Raw, SPARE_AT};
 pub(crate) use super::raw::{Kind, SIZE};
+use super::waiting;
 use crate::SharedMemory;
 use concurrent_futures_core::worker;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicU32;
+use std::time::Instant;
 
 /// A mutex [`SIZE`] bytes large, `at` bytes from the start of some shared memory: what everything that processes change together
 /// is built on.
@@ -34,10 +36,6 @@ pub(crate) struct Held<'a> {
 
 /// A wake-up across processors costs tens of microseconds, a look with `sched_yield` half of one.
 const LOOKS: u32 = 24;
-
-/// A task that waits for longer than this has a substitute in its pool, for whoever has the lock may wait for a task of that
-/// pool. A substitute may be a new thread, so it is not for waits that are over soon.
-const ALONE: Duration = Duration::from_millis(2);
 
 impl RobustMutex {
     /// Makes one, `at` bytes from the start.
@@ -133,16 +131,9 @@ impl RobustMutex {
                 held => return held,
             }
         }
-        let soon = Instant::now() + ALONE;
-        if deadline.is_none_or(|deadline| soon < deadline) {
-            // SAFETY: as above.
-            match self.held(unsafe { raw.lock(Some(soon)) }) {
-                Err(Found::Busy) => {}
-                held => return held,
-            }
-        }
         // SAFETY: as above.
-        self.held(worker::blocking(|| unsafe { raw.lock(deadline) }))
+        let wait = |until| Some(unsafe { raw.lock(until) }).filter(|found| *found != Found::Busy);
+        self.held(waiting::patiently(deadline, wait).unwrap_or(Found::Busy))
     }
 
     fn held(&self, found: Found) -> Result<Held<'_>, Found> {
@@ -179,7 +170,26 @@ impl fmt::Debug for RobustMutex {
     }
 }
 
-impl Held<'_> {
+impl<'a> Held<'a> {
+    pub(super) fn mutex(&self) -> &'a RobustMutex {
+        self.mutex
+    }
+
+    /// A word of its holder's, zero at first.
+    pub(super) fn spare(&self) -> &'a AtomicU32 {
+        // SAFETY: within the place of the mutex, which is within the memory.
+        let spare = unsafe { self.mutex.memory.start().add(self.mutex.at + SPARE_AT) };
+        // SAFETY: aligned, mapped as long as the mutex, behind what libc uses, and an atomic may have any value.
+        unsafe { spare.cast().as_ref() }
+    }
+
+    /// What `drop` does. For a recursive one that was locked more than once, and whose guards are not used until that is made good.
+    pub(super) fn unlock_once(&self) {
+        // SAFETY: it was made, is mapped as long as the mutex that this borrows, and this thread has locked it. (After a `fork`
+        // the child has this value, but not the thread.)
+        unsafe { self.mutex.raw().unlock() }
+    }
+
     /// Whether whoever had it before has died with it: what it protects may be half done.
     pub(crate) fn owner_died(&self) -> bool {
         self.owner_died
@@ -188,9 +198,7 @@ impl Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        // SAFETY: it was made, is mapped as long as the mutex that this borrows, and this thread has locked it. (After a `fork`
-        // the child has this value, but not the thread.)
-        unsafe { self.mutex.raw().unlock() }
+        self.unlock_once();
     }
 }
 
