@@ -38,7 +38,12 @@ fn run(parts: &[RangeInclusive<u64>]) -> Result<(), Box<dyn Error>> {
             (count, part_sum) = (count + 1, part_sum + square);
         }
         let status = process.join()?;
-        println!("{}: {count} numbers from {} to {}, sum {part_sum}, {status}", process.name(), part.start(), part.end());
+        println!(
+            "{}: {count} numbers from {} to {}, sum {part_sum}, {status}",
+            process.name(),
+            part.start(),
+            part.end()
+        );
         sum += part_sum;
     }
     println!("{} at work: {sum} in all", if parts.len() == 1 { "one" } else { "three" });

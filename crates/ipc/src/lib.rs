@@ -12,6 +12,7 @@
 //! - [`message`]: whole messages with descriptors, over sockets.
 //! - [`reactor`]: `.await` on a descriptor.
 //! - [`Lock`] and [`RLock`]: one at a time, also when one of them is killed.
+//! - [`named`]: bytes that any process may read and write, also by a name.
 //! - [`ring`]: bytes from one process to another, in order, without a system call while both are awake.
 
 #[cfg(not(target_os = "linux"))]
@@ -24,10 +25,12 @@ pub mod futex;
 mod mapping;
 mod memory;
 pub mod message;
+pub mod named;
 pub mod reactor;
 pub mod ring;
 mod slice;
 mod sync;
+mod words;
 
 pub use doorbell::Doorbell;
 pub use memory::SharedMemory;

@@ -80,6 +80,11 @@ impl SharedMemory {
         Ok(Self { map: Mapping::writable(fd.as_fd(), len)?, fd })
     }
 
+    /// Maps a file whose size nobody may change, though somebody could: that of memory with a name.
+    pub(crate) fn of_file(fd: Attachment, len: usize) -> io::Result<Self> {
+        Ok(Self { map: Mapping::writable(fd.as_fd(), len)?, fd })
+    }
+
     /// The descriptor to send to another process.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

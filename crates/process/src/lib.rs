@@ -47,6 +47,7 @@ mod pool;
 mod process;
 mod slots;
 mod sys;
+mod tracker;
 mod wire;
 mod worker;
 

@@ -6,6 +6,7 @@
 mod pool;
 
 pub use concurrent_futures_ipc::connection;
+pub use concurrent_futures_ipc::named::{SharedMemory, scavenge};
 pub use concurrent_futures_ipc::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, OverRelease, OwnerDied, Permit, RLock,
     RLockGuard, Semaphore, TryLockError, WaitGuard,

@@ -8,3 +8,4 @@ mod process;
 mod process_ends;
 mod process_fork;
 mod process_start;
+mod shared_memory;

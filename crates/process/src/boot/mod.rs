@@ -12,6 +12,7 @@ pub(crate) mod variable;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use concurrent_futures_ipc::named::tracker;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 pub(crate) use self::refusal::BootRefusal;
@@ -87,16 +88,20 @@ pub(crate) fn set_depth(depth: u32) {
 /// Becomes what the environment asks for, and then does not return. `complete` is called when the process
 /// is ready but for the part of its start-up that it will not come to any more.
 fn intercept(complete: impl FnOnce() -> Result<(), BootRefusal>) {
+    tracker::start_by(crate::tracker::start);
     let Some(role) = Role::from_environment() else { return };
     // A copy of this library in a shared library leaves the process to the one in the program.
     if !image::holds_this_library() {
         return;
     }
-    match prepare(complete) {
+    // What belongs to the user's program has no place in a process that runs nothing of it.
+    let prepared = if role == Role::Tracker { prepare(|| Ok(())) } else { prepare(complete) };
+    match prepared {
         Ok(control) => match role {
             Role::Worker => worker::main(control, Born::Spawned),
             Role::ForkServer => forkserver::main(control),
             Role::Process => process::life::main(control),
+            Role::Tracker => crate::tracker::main(control),
         },
         // `main` must not run: it would be a second run of the user's program that nobody asked for.
         Err(refusal) => {

@@ -13,6 +13,8 @@ pub(crate) enum Role {
     Worker,
     ForkServer,
     Process,
+    /// Of the names of shared memory.
+    Tracker,
 }
 
 impl Role {
@@ -22,6 +24,7 @@ impl Role {
             Self::Worker => concat!(env!("CARGO_PKG_VERSION"), ";worker"),
             Self::ForkServer => concat!(env!("CARGO_PKG_VERSION"), ";forkserver"),
             Self::Process => concat!(env!("CARGO_PKG_VERSION"), ";process"),
+            Self::Tracker => concat!(env!("CARGO_PKG_VERSION"), ";tracker"),
         }
     }
 
@@ -31,7 +34,7 @@ impl Role {
     }
 
     fn from_value(value: &OsString) -> Option<Self> {
-        [Self::Worker, Self::ForkServer, Self::Process].into_iter().find(|role| *value == role.value())
+        [Self::Worker, Self::ForkServer, Self::Process, Self::Tracker].into_iter().find(|role| *value == role.value())
     }
 }
 
@@ -54,7 +57,7 @@ mod tests {
 
     #[test]
     fn only_values_of_this_version_are_understood() {
-        for role in [Role::Worker, Role::ForkServer, Role::Process] {
+        for role in [Role::Worker, Role::ForkServer, Role::Process, Role::Tracker] {
             assert_eq!(Role::from_value(&role.value().into()), Some(role));
         }
         for value in ["", "worker", "0.0.0;worker", concat!(env!("CARGO_PKG_VERSION"), ";manager")] {

@@ -269,5 +269,9 @@ fn leave(code: i32) -> ! {
     if let Err(error) = children::kill_all() {
         eprintln!("concurrent-futures: the fork server could not end all its descendants: {error}");
     }
+    // Shared memory whose name they had, and whose trackers were among them.
+    if let Err(error) = concurrent_futures_ipc::named::scavenge() {
+        eprintln!("concurrent-futures: names of shared memory may be left: {error}");
+    }
     stdio::flush_and_exit(code)
 }

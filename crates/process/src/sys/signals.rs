@@ -30,6 +30,11 @@ pub(crate) fn set_default(signal: i32) -> io::Result<()> {
     set_disposition(signal, libc::SIG_DFL)
 }
 
+/// Ignores `signal`.
+pub(crate) fn ignore(signal: i32) -> io::Result<()> {
+    set_disposition(signal, libc::SIG_IGN)
+}
+
 /// Blocks one signal in this thread, for a signalfd.
 pub(crate) fn block(signal: i32) -> io::Result<()> {
     change_mask(libc::SIG_BLOCK, &set_of(Some(signal)))

@@ -1,0 +1,185 @@
+//! Bytes of memory that others may write at the same time, read and written in words.
+//!
+//! Rust gives no meaning to a plain read of what another thread writes meanwhile. So all that others may write is accessed by atomic
+//! operations; and those on the same bytes must be of one size: eight bytes, here, at multiples of eight. Who writes less than
+//! a word changes it by compare-and-swap.
+
+use std::fmt;
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The size of a word.
+pub(crate) const WORD: usize = size_of::<u64>();
+
+/// Some bytes of shared memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Words<'a> {
+    words: &'a [AtomicU64],
+    /// In bytes: the last word may have more.
+    len: usize,
+}
+
+impl<'a> Words<'a> {
+    /// `len` bytes from `start` on.
+    ///
+    /// # Safety
+    ///
+    /// `start` is aligned for words, and as many of them as it takes for `len` bytes are mapped, to be read and written, for `'a`.
+    /// Meanwhile this process accesses them by atomic operations on words alone, unless it changes nothing by others.
+    pub(crate) unsafe fn new(start: NonNull<u8>, len: usize) -> Words<'a> {
+        // SAFETY: mapped and aligned, says the caller; any bits are a valid atomic, which others may change.
+        let words = unsafe { std::slice::from_raw_parts(start.cast().as_ptr(), len.div_ceil(WORD)) };
+        Words { words, len }
+    }
+
+    /// The whole words.
+    pub(crate) fn whole(self) -> &'a [AtomicU64] {
+        &self.words[..self.len / WORD]
+    }
+
+    /// Copies from `at` on. Each word is read once.
+    ///
+    /// # Panics
+    ///
+    /// It is not within the memory.
+    #[track_caller]
+    pub(crate) fn read(self, at: usize, to: &mut [u8]) {
+        self.each(at, to.len(), |word, within, part| {
+            to[part].copy_from_slice(&word.load(Relaxed).to_ne_bytes()[within]);
+        });
+    }
+
+    /// Copies to where they are `at` bytes behind the start. Each word is written once.
+    ///
+    /// # Panics
+    ///
+    /// It is not within the memory.
+    #[track_caller]
+    pub(crate) fn write(self, at: usize, from: &[u8]) {
+        self.each(at, from.len(), |word, within, part| {
+            let from = &from[part];
+            match <[u8; WORD]>::try_from(from) {
+                Ok(whole) => word.store(u64::from_ne_bytes(whole), Relaxed),
+                Err(_) => change(word, within, from),
+            }
+        });
+    }
+
+    /// Writes the same byte `len` times.
+    ///
+    /// # Panics
+    ///
+    /// It is not within the memory.
+    #[track_caller]
+    pub(crate) fn fill(self, at: usize, len: usize, byte: u8) {
+        let bytes = [byte; WORD];
+        self.each(at, len, |word, within, _| match within.len() {
+            WORD => word.store(u64::from_ne_bytes(bytes), Relaxed),
+            few => change(word, within, &bytes[..few]),
+        });
+    }
+
+    /// Each word that has some of these bytes, which of its bytes, and which of these they are.
+    #[track_caller]
+    fn each(self, at: usize, len: usize, mut f: impl FnMut(&AtomicU64, Range<usize>, Range<usize>)) {
+        let end = at.checked_add(len).filter(|end| *end <= self.len);
+        assert!(end.is_some(), "{len} bytes from {at} on are not within {} bytes of shared memory", self.len);
+        let mut done = 0;
+        let first = at % WORD;
+        let mut words = self.words[at / WORD..].iter();
+        if first > 0 && len > 0 {
+            done = len.min(WORD - first);
+            f(words.next().expect("it is within the memory"), first..first + done, 0..done);
+        }
+        // A loop of its own, which the compiler can see through.
+        for word in words.by_ref().take((len - done) / WORD) {
+            f(word, 0..WORD, done..done + WORD);
+            done += WORD;
+        }
+        if done < len {
+            f(words.next().expect("it is within the memory"), 0..len - done, done..len);
+        }
+    }
+}
+
+/// Changes these bytes of a word and leaves the others as they are, whoever else is at them.
+fn change(word: &AtomicU64, within: Range<usize>, from: &[u8]) {
+    let changed = |old: u64| {
+        let mut bytes = old.to_ne_bytes();
+        bytes[within.clone()].copy_from_slice(from);
+        Some(u64::from_ne_bytes(bytes))
+    };
+    // It gives a new word for each, so it does not fail.
+    let _old = word.fetch_update(Relaxed, Relaxed, changed);
+}
+
+impl fmt::Debug for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Words").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    const LEN: usize = 29;
+
+    fn with_words(test: impl FnOnce(Words<'_>)) {
+        let memory: [AtomicU64; 4] = std::array::from_fn(|_| AtomicU64::new(u64::MAX));
+        // SAFETY: four words, which live longer than the view, and nobody else looks at them.
+        test(unsafe { Words::new(NonNull::from(&memory).cast(), LEN) });
+    }
+
+    #[test]
+    fn every_part_is_written_and_read_and_nothing_beside_it() {
+        with_words(|words| {
+            for at in 0..=LEN {
+                for len in 0..=LEN - at {
+                    words.fill(0, LEN, 0xaa);
+                    let bytes: Vec<u8> = (1..=len as u8).collect();
+                    words.write(at, &bytes);
+                    let (mut all, mut part) = ([0; LEN], vec![0; len]);
+                    words.read(0, &mut all);
+                    words.read(at, &mut part);
+                    assert_eq!(part, bytes, "{len} from {at} on");
+                    let expected: Vec<u8> =
+                        [vec![0xaa; at], bytes, vec![0xaa; LEN - at - len]].into_iter().flatten().collect();
+                    assert_eq!(all[..], expected, "{len} from {at} on");
+                }
+            }
+            assert_eq!(words.whole().len(), 3);
+        });
+    }
+
+    #[test]
+    fn what_is_not_within_is_refused() {
+        with_words(|words| {
+            for (at, len) in [(0, LEN + 1), (LEN, 1), (LEN + 1, 0), (usize::MAX, 2), (2, usize::MAX)] {
+                let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| words.fill(at, len, 0)));
+                assert!(outcome.is_err(), "{len} from {at} on");
+            }
+        });
+    }
+
+    #[test]
+    fn neighbours_do_not_disturb_each_other() {
+        with_words(|words| {
+            thread::scope(|s| {
+                for at in 0..8 {
+                    s.spawn(move || {
+                        for round in 0..1000_u32 {
+                            words.write(3 * at, &round.to_ne_bytes()[..3]);
+                            let mut back = [0; 3];
+                            words.read(3 * at, &mut back);
+                            assert_eq!(back, round.to_ne_bytes()[..3]);
+                        }
+                    });
+                }
+            });
+        });
+    }
+}
