@@ -289,3 +289,97 @@ fn a_process_of_a_task_ends_with_the_pool() {
     drop(pool);
     assert!(ends(&watched));
 }
+
+/// Nobody waits at the end for one that may go on.
+#[test]
+fn one_that_outlives_its_parent_is_not_waited_for() {
+    fn target(ticket: Ticket) {
+        let child = Process::target(enters, ticket.clone()).outlive_parent(true).start().unwrap();
+        ticket.enter(child.pid());
+    }
+    let stage = Stage::new();
+    let process = Process::start(target, stage.ticket()).unwrap();
+    let (child, parent): (Vec<_>, Vec<_>) =
+        stage.wait_for(2).into_iter().partition(|arrival| arrival.words() == "here");
+    let watched = pidfd(child[0].pid());
+    drop(parent);
+    assert!(end(&process).success());
+    let mut fds = [rustix::event::PollFd::new(&watched, rustix::event::PollFlags::IN)];
+    assert_eq!(rustix::event::poll(&mut fds, Some(&rustix::event::Timespec::default())).unwrap(), 0, "it runs");
+    drop(child);
+    assert!(ends(&watched));
+}
+
+/// `test_lose_target_ref`: the parent keeps nothing of the call.
+#[test]
+fn the_argument_goes_when_the_process_is_started() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Held {
+        #[serde(skip)]
+        _here: std::sync::Arc<()>,
+        number: u8,
+    }
+    let here = std::sync::Arc::new(());
+    let held = Held { _here: here.clone(), number: 7 };
+    let process = Process::start(|held: Held| assert_eq!(held.number, 7), held).unwrap();
+    assert_eq!(std::sync::Arc::strong_count(&here), 1);
+    assert!(end(&process).success());
+}
+
+/// gh-83856: handlers of `atexit` run in a process that was started anew.
+#[test]
+fn handlers_at_the_end_run_in_a_process() {
+    extern "C" fn says() {
+        println!("at exit");
+    }
+    fn target(_: ()) {
+        // SAFETY: the function does not unwind.
+        assert_eq!(unsafe { libc::atexit(says) }, 0);
+        print!("target, ");
+    }
+    for method in METHODS {
+        let process = Process::target(target, ()).start_method(method).stdout(Stdio::piped()).start().unwrap();
+        assert_eq!(std::io::read_to_string(process.take_stdout().unwrap()).unwrap(), "target, at exit\n");
+        assert!(end(&process).success());
+    }
+}
+
+/// `test_wait_for_threads`: as at the end of `main` in Rust, threads end with the process.
+#[test]
+fn threads_do_not_keep_a_process() {
+    fn target(_: ()) {
+        std::thread::spawn(|| sleeps(()));
+    }
+    assert!(end(&Process::start(target, ()).unwrap()).success());
+}
+
+/// `test_forkserver_sigint`: somebody sends the signal to all that bear the program's name.
+#[test]
+fn an_interrupt_does_not_end_the_fork_server() {
+    fn target(_: ()) {
+        let child = Process::start(sleeps, ()).unwrap();
+        let server = descendants(std::process::id())[0];
+        rustix::process::kill_process(Pid::from_raw(server.cast_signed()).unwrap(), rustix::process::Signal::INT)
+            .unwrap();
+        assert!(Process::start(|_: ()| (), ()).unwrap().join().unwrap().success());
+        assert!(child.is_alive() && descendants(std::process::id()).contains(&server));
+        child.kill().unwrap();
+    }
+    assert!(end(&Process::start(target, ()).unwrap()).success());
+}
+
+/// Another thread stands in for the one that waits.
+#[test]
+fn a_task_on_threads_may_wait_for_a_process() {
+    fn task(ticket: Ticket) -> bool {
+        Process::start(enters, ticket).unwrap().join().unwrap().success()
+    }
+    let stage = Stage::new();
+    let pool = concurrent_futures::ThreadPoolExecutor::new(1).unwrap();
+    let waits = pool.submit(task, stage.ticket());
+    let arrival = stage.next();
+    // The pool's only thread waits, and another one is in its place.
+    assert_eq!(pool.submit(|x: u32| x + 1, 1).soon().unwrap(), 2);
+    arrival.release();
+    assert!(waits.soon().unwrap());
+}

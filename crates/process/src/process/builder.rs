@@ -78,15 +78,33 @@ impl<A, R: Termination + 'static> ProcessBuilder<A, R> {
         self
     }
 
-    /// A daemon does not keep the program from ending: it is sent SIGTERM then, and SIGKILL after five seconds. It may not have
-    /// children, as nobody would end those.
+    /// A daemon does not keep this process from ending: it is sent SIGTERM then, and SIGKILL after five seconds. It may not have
+    /// children: it could not wait for them. (Its pools are ended with it.)
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.settings.daemon = daemon;
         self
     }
 
-    /// Lets it go on when this process ends: by a signal, say, or before [`main`'s end has waited for it](Process#who-ends-when).
-    /// Otherwise a process and all that descends from it end at once when its parent does, so nothing is left behind.
+    /// Lets it go on when this process ends, in whatever way; at the end of the program nobody waits for it. It is spawned,
+    /// whatever the start method, for the fork server takes all that it has started along.
+    ///
+    /// Otherwise a process, with all that descends from it, ends at once when its parent does: nothing is left behind.
+    ///
+    /// ```
+    /// use concurrent_futures_process::{Process, parent_process};
+    ///
+    /// fn caretaker(seconds: u64) -> std::io::Result<()> {
+    ///     let parent = parent_process().expect("it has one");
+    ///     if parent.join_timeout(std::time::Duration::from_secs(seconds))? {
+    ///         println!("{} has ended; now its files can be removed", parent.name());
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// let caretaker = Process::target(caretaker, 0).outlive_parent(true).start()?;
+    /// # caretaker.join()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn outlive_parent(mut self, outlive: bool) -> Self {
         self.settings.outlives = outlive;
         self
@@ -224,7 +242,7 @@ impl Settings {
             handles: call.handles.as_ref().map(|handles| handles.as_fd()),
         };
         orders::send(&ours, &orders, kit, &call.argument, &call.attachments)?;
-        let control = Some(ours).filter(|_| !outlives);
+        let control = (!outlives).then_some(ours);
         let newborn = match method {
             StartMethod::ForkServer => match server::fork(&name, theirs.as_fd()) {
                 Ok((pid, process, forked)) => Newborn { pid, process, forked: Some(forked), control },

@@ -33,7 +33,7 @@ pub(super) struct Child {
     /// Of the fork server, which reaps it then.
     forked: Option<Forked>,
     /// It ends when nobody has this end of its control socket. `None`: it may outlive this process.
-    _control: Option<OwnedFd>,
+    control: Option<OwnedFd>,
     /// The process that has started it.
     creator: u32,
     status: Mutex<Option<ExitStatus>>,
@@ -63,7 +63,7 @@ impl Child {
             daemon,
             process,
             forked,
-            _control: control,
+            control,
             creator: std::process::id(),
             status: Mutex::new(None),
             pipes: Mutex::new(pipes),
@@ -84,6 +84,11 @@ impl Child {
 
     pub(super) fn daemon(&self) -> bool {
         self.daemon
+    }
+
+    /// Its end is not tied to this process's.
+    pub(super) fn outlives(&self) -> bool {
+        self.control.is_none()
     }
 
     pub(super) fn pipes(&self) -> &Mutex<Pipes> {

@@ -48,6 +48,12 @@ pub(super) fn become_child(
     *standing = Some(Arc::new(Standing { name, identity, daemon, parent }));
 }
 
+/// This process is a worker of a pool. What its tasks start are children of a process without a number.
+pub(crate) fn become_worker(name: &str) {
+    let (identity, daemon, parent) = (Vec::new(), false, None);
+    *STANDING.write() = Some(Arc::new(Standing { name: name.to_owned(), identity, daemon, parent }));
+}
+
 /// This process's number among its parent's children, behind its parent's own; empty in the program that the user has started.
 pub(super) fn identity() -> Vec<u32> {
     STANDING.read().as_ref().map(|standing| standing.identity.clone()).unwrap_or_default()
@@ -75,7 +81,7 @@ pub struct CurrentProcess {
 
 impl CurrentProcess {
     /// The name that it was started with: `Process-1` if none was given, and `Process-1:2` for the second process that this one
-    /// starts. `MainProcess` in the program that the user has started.
+    /// starts. `MainProcess` in the program that the user has started. Workers of pools have names, too.
     pub fn name(&self) -> &str {
         self.standing.as_ref().map_or(MAIN, |standing| &standing.name)
     }

@@ -37,7 +37,7 @@ pub(super) unsafe fn fork(outfit: Outfit, outlives: bool, target: impl FnOnce() 
         // It cannot be watched, so it must not live. It ends when it sees that its socket has ended, if it may not outlive this.
         wait::kill_unreaped(pid);
     })?;
-    let control = Some(ours).filter(|_| !outlives);
+    let control = (!outlives).then_some(ours);
     let newborn = Newborn { pid: pid.cast_unsigned(), process, forked: None, control };
     Ok(Process::of(Child::register(newborn, name, daemon, pipes)))
 }

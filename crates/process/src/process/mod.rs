@@ -3,7 +3,7 @@
 mod builder;
 mod call;
 mod child;
-mod current;
+pub(crate) mod current;
 mod environment;
 mod fork;
 pub(crate) mod life;

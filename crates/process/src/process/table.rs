@@ -67,7 +67,7 @@ pub(super) fn alive() -> Vec<Arc<Child>> {
         .collect()
 }
 
-/// At the end of this process: ends daemons, waits for the others.
+/// At the end of this process: ends daemons, waits for the others, leaves those alone that may go on.
 fn end_all() {
     let (daemons, others): (Vec<_>, Vec<_>) = alive().into_iter().partition(|child| child.daemon());
     for daemon in &daemons {
@@ -82,11 +82,11 @@ fn end_all() {
             let _ = daemon.join_until(None);
         }
     }
-    for child in &others {
-        // It would wait for a reader or a writer that does not come any more.
-        child.close_pipes();
-    }
-    for child in &others {
+    let others = others.into_iter().filter(|child| !child.outlives());
+    // One that waits for a reader or a writer would do so for ever.
+    others.clone().for_each(|child| child.close_pipes());
+    for child in others {
+        // Whoever has asked for its status has it; an error is none of a process that ends.
         let _ = child.join_until(None);
     }
     server::stop();

@@ -11,6 +11,7 @@ use crate::boot;
 use crate::handles::WorkerLane;
 use crate::launch::Born;
 use crate::link;
+use crate::process::current;
 use crate::slots::Page;
 use crate::sys::message::{self, Received};
 use crate::sys::{stdio, title, wait};
@@ -60,6 +61,7 @@ fn begin(control: OwnedFd, born: Born) -> io::Result<Option<Server>> {
         return Err(io::Error::other("the pool's first message came without its descriptors"));
     };
     boot::set_depth(boot.depth);
+    current::become_worker(&boot.name);
     // The name is for people; a worker without one works as well.
     let _ = title::set_thread_name(&boot.name);
     let page = Arc::new(Page::open(page)?);
