@@ -10,6 +10,7 @@
 //! - [`SharedSlice`] and [`SharedBytes`]: plain data that tasks take and return without a copy.
 //! - [`connection`]: pipes, and waiting for several things at once.
 //! - [`message`]: whole messages with descriptors, over sockets.
+//! - [`Queue`], [`SimpleQueue`], [`JoinableQueue`]: from many processes to many.
 //! - [`reactor`]: `.await` on a descriptor.
 //! - [`Lock`] and [`RLock`]: one at a time, also when one of them is killed.
 //! - [`named`]: bytes that any process may read and write, also by a name.
@@ -26,14 +27,20 @@ mod mapping;
 mod memory;
 pub mod message;
 pub mod named;
+#[cfg(not(concurrent_futures_loom))]
+mod queue;
 pub mod reactor;
 pub mod ring;
 mod slice;
+#[cfg(not(concurrent_futures_loom))]
+mod spare;
 mod sync;
 mod words;
 
 pub use doorbell::Doorbell;
 pub use memory::SharedMemory;
+#[cfg(not(concurrent_futures_loom))]
+pub use queue::{DoneError, GetError, JoinableQueue, PutError, Queue, QueueIter, SimpleQueue};
 pub use slice::{SharedBytes, SharedSlice, SharedSliceMut};
 pub use sync::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, OverRelease, OwnerDied, Permit, RLock,

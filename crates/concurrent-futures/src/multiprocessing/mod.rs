@@ -5,12 +5,13 @@
 
 mod pool;
 
-pub use concurrent_futures_ipc::connection;
+pub use concurrent_futures_ipc::connection::{self, Connection, Receiver, RecvError, SendError, Sender, one_way, pipe};
 pub use concurrent_futures_ipc::named::{SharedMemory, scavenge};
 pub use concurrent_futures_ipc::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, OverRelease, OwnerDied, Permit, RLock,
     RLockGuard, Semaphore, TryLockError, WaitGuard,
 };
+pub use concurrent_futures_ipc::{DoneError, GetError, JoinableQueue, PutError, Queue, QueueIter, SimpleQueue};
 pub use concurrent_futures_process::{
     CurrentProcess, ExitStatus, ParentProcess, Process, ProcessBuilder, Stdio, active_children, cpu_count,
     current_process, parent_process,

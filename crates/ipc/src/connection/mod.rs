@@ -18,7 +18,7 @@
 
 mod beside;
 mod duplex;
-mod ear;
+pub(crate) mod ear;
 mod end;
 mod error;
 mod frame;

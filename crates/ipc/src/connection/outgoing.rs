@@ -8,11 +8,11 @@ use super::frame::{Head, Written};
 use super::poll::sleep_until;
 use crate::reactor;
 use crate::ring::{Producer, Wake};
+use crate::spare::Spare;
 use concurrent_futures_core::attach::{self, Attachment};
 use concurrent_futures_core::codec;
 use rustix::event::{PollFd, PollFlags};
 use serde::Serialize;
-use std::cell::Cell;
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -78,38 +78,21 @@ impl From<io::Error> for Unsent {
 }
 
 /// What a message is made of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Encoded {
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Spare,
     pub(super) attachments: Vec<Attachment>,
 }
 
-thread_local! {
-    /// Memory for the next message of this thread.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// What is larger is not kept.
-const SPARE_MAX: usize = 64 << 10;
-
 impl Encoded {
     pub(super) fn new<T: Serialize>(value: &T) -> Result<Self, String> {
-        let mut encoded = Encoded { bytes: SPARE.take(), attachments: Vec::new() };
-        encoded.bytes.clear();
+        let mut encoded = Encoded { bytes: Spare::new(), attachments: Vec::new() };
         let Encoded { bytes, attachments } = &mut encoded;
         // No channel of `ipc-channel` fits: they need a lane of their own, which tasks have.
         let outcome = attach::collect(attachments, || codec::encode_beside(value, bytes, codec::MAX_HANDLES));
         match outcome {
             Ok(_) => Ok(encoded),
             Err(failure) => Err(failure.into_message()),
-        }
-    }
-}
-
-impl Drop for Encoded {
-    fn drop(&mut self) {
-        if self.bytes.capacity() <= SPARE_MAX {
-            SPARE.set(std::mem::take(&mut self.bytes));
         }
     }
 }
