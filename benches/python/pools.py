@@ -116,6 +116,7 @@ def map_(kind, workers, count, chunksize):
 
 def send(kind, size, count):
     p, data = pool(kind, "1"), b"\x01" * int(size)
+    p.take(p.submit(touch, data))
     start = time.perf_counter()
     for _ in range(int(count)):
         assert p.take(p.submit(touch, data)) == len(data) // PAGE
@@ -124,6 +125,7 @@ def send(kind, size, count):
 
 def echo(kind, size, count):
     p, data = pool(kind, "1"), b"\x01" * int(size)
+    data = p.take(p.submit(nothing, data))
     start = time.perf_counter()
     for _ in range(int(count)):
         data = p.take(p.submit(nothing, data))

@@ -31,6 +31,7 @@ compile_error!(
 );
 
 mod attachments;
+mod blocks;
 mod boot;
 #[cfg(feature = "chaos")]
 mod chaos;

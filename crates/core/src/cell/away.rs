@@ -2,7 +2,7 @@
 
 use super::Ref;
 use super::state::*;
-use crate::codec::Advice;
+use crate::codec::Memory;
 use crate::error::TaskErrorKind;
 use crate::sync::Ordering;
 use crate::task::{Call, Remote};
@@ -26,10 +26,10 @@ impl Ref {
 
     /// As `encode`, and the work is gone: what of it is still needed is in the call. From now on only bytes can complete this
     /// task.
-    pub(crate) fn send(&self, advice: Option<Advice>) -> Option<Result<Call, TaskErrorKind>> {
+    pub(crate) fn send(&self, memory: Option<Memory>) -> Option<Result<Call, TaskErrorKind>> {
         self.borrow_work().then(|| {
             // SAFETY: the cell lives, and BUSY keeps everybody else away from the work, also after this: WORK goes with it.
-            let encoded = unsafe { (self.vtable.send)(self.0, advice) };
+            let encoded = unsafe { (self.vtable.send)(self.0, memory) };
             self.clear_flags(BUSY | WORK);
             encoded
         })

@@ -3,7 +3,7 @@
 use super::state::*;
 use super::storage::{Cell, Outcome};
 use super::{Header, Ref, Work};
-use crate::codec::Advice;
+use crate::codec::Memory;
 use crate::error::{TaskError, TaskErrorKind};
 use crate::task::{Call, Reply, decode_error, with_running};
 use crate::{panics, unobserved};
@@ -19,7 +19,7 @@ pub(super) struct VTable {
     /// The second argument: gives the reference away.
     pub(super) run: unsafe fn(NonNull<Header>, bool),
     pub(super) encode: unsafe fn(NonNull<Header>) -> Result<Call, TaskErrorKind>,
-    pub(super) send: unsafe fn(NonNull<Header>, Option<Advice>) -> Result<Call, TaskErrorKind>,
+    pub(super) send: unsafe fn(NonNull<Header>, Option<Memory>) -> Result<Call, TaskErrorKind>,
     pub(super) store_error: unsafe fn(NonNull<Header>, TaskError),
     pub(super) store_reply: unsafe fn(NonNull<Header>, Reply),
     pub(super) decode: unsafe fn(NonNull<Header>) -> bool,
@@ -149,11 +149,11 @@ impl<W: Work> TableOf<W> {
     ///
     /// # Safety
     /// As for `drop_work`.
-    unsafe fn send(header: NonNull<Header>, advice: Option<Advice>) -> Result<Call, TaskErrorKind> {
+    unsafe fn send(header: NonNull<Header>, memory: Option<Memory>) -> Result<Call, TaskErrorKind> {
         let cell = ManuallyDrop::new(Ref(header));
         // SAFETY: the caller vouches for it.
         let work = unsafe { cell.read_work::<W>() };
-        work.send(advice)
+        work.send(memory)
     }
 
     /// # Safety

@@ -1,7 +1,7 @@
 //! What a cell runs.
 
 use super::Ref;
-use crate::codec::Advice;
+use crate::codec::Memory;
 use crate::error::TaskErrorKind;
 use crate::panics;
 use crate::task::{Call, Reply};
@@ -21,7 +21,7 @@ pub(crate) trait Work: Sized {
     }
 
     /// As `encode`, and large blocks stand beside the bytes, in the memory where they are; nothing else is left of the work.
-    fn send(self, _advice: Option<Advice>) -> Result<Call, TaskErrorKind> {
+    fn send(self, _memory: Option<Memory>) -> Result<Call, TaskErrorKind> {
         let call = self.encode();
         panics::contain_drop(self);
         call

@@ -78,6 +78,13 @@ impl Buffer {
         Buffer { start: NonNull::<f64>::dangling().cast(), len: 0, capacity: 0, unit }
     }
 
+    /// The same with room for so many bytes. `None`: there are no such numbers, or there is no memory.
+    pub fn with_room(unit: usize, bytes: usize) -> Option<Self> {
+        let mut buffer = Self::new(unit)?;
+        buffer.try_reserve(bytes)?;
+        Some(buffer)
+    }
+
     /// The size of the numbers that it was made for.
     pub fn unit(&self) -> usize {
         self.unit.size()
@@ -143,6 +150,11 @@ impl Buffer {
         unsafe { self.grow(bytes.len()) };
     }
 
+    /// Forgets the bytes that are there, and keeps their room.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
     /// The bytes as a vector: this memory, if it was made for bytes.
     pub fn into_bytes(self) -> Vec<u8> {
         if self.unit != Unit::One {
@@ -166,6 +178,17 @@ impl Buffer {
         // a vector's would be (none, and a pointer that is aligned, if there is no capacity); the first `len` elements are
         // written, and any bits are a `P`. The buffer is not dropped, so the vector is the only owner.
         Some(unsafe { Vec::from_raw_parts(start, len, capacity) })
+    }
+}
+
+/// The memory of a vector, without its bytes.
+impl<P: Plain> From<Vec<P>> for Buffer {
+    fn from(vec: Vec<P>) -> Self {
+        let mut vec = ManuallyDrop::new(vec);
+        // The memory is the global allocator's, with `P`'s alignment, which is that of its unit: `P` is the number that the unit
+        // has been defined by, or another one of one byte.
+        let start = NonNull::new(vec.as_mut_ptr()).expect("a vector's pointer is not null");
+        Buffer { start: start.cast(), len: 0, capacity: vec.capacity() * size_of::<P>(), unit: Unit::of::<P>() }
     }
 }
 

@@ -20,6 +20,7 @@ mod bulk;
 mod decode;
 mod depth;
 mod encode;
+mod memory;
 mod parts;
 #[cfg(test)]
 mod parts_tests;
@@ -28,7 +29,8 @@ mod tests;
 mod varint;
 
 pub use buffer::Buffer;
-pub use parts::{Advice, Content, Message, PART_MIN, PARTS_MAX, Parts};
+pub use memory::{BlockMemory, Memory};
+pub use parts::{Content, Message, PART_MIN, PARTS_MAX, Parts};
 
 use crate::panics;
 use decode::Decoder;

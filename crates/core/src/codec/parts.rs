@@ -5,10 +5,10 @@
 //! come in the order of their blocks.
 
 use super::buffer::{Buffer, Unit};
+use super::memory::{Memory, salvage};
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -18,9 +18,6 @@ pub(super) const BESIDE: usize = 1 << (usize::BITS - 1);
 pub const PART_MIN: usize = 16 * 1024;
 /// One message has no more parts than this; further blocks stay in the stream.
 pub const PARTS_MAX: usize = 1024;
-
-/// What is done with fresh memory for a large block; a process pool asks for huge pages.
-pub type Advice = fn(&mut [MaybeUninit<u8>]);
 
 /// An encoding: the stream, and the large blocks beside it.
 #[derive(Debug, Default)]
@@ -37,7 +34,7 @@ pub struct Parts {
     list: Vec<Part>,
     /// The values that have lent a block.
     lenders: Vec<Box<dyn Any + Send>>,
-    advice: Option<Advice>,
+    memory: Option<Memory>,
     /// Blocks from this size on.
     min: usize,
 }
@@ -60,14 +57,16 @@ unsafe impl Send for Parts {}
 unsafe impl Sync for Parts {}
 
 impl Parts {
-    /// None yet. Large blocks that have to be copied ask for `advice` on their memory.
-    pub fn new(advice: Option<Advice>) -> Self {
-        Parts { list: Vec::new(), lenders: Vec::new(), advice, min: PART_MIN }
+    /// None yet. Large blocks that have to be copied are copied to `memory`, and all of them go there in the end.
+    pub fn new(memory: Option<Memory>) -> Self {
+        Parts { list: Vec::new(), lenders: Vec::new(), memory, min: PART_MIN }
     }
 
     #[cfg(test)]
     pub(super) fn from_size(min: usize) -> Self {
-        Parts { min, ..Parts::default() }
+        let mut parts = Parts::default();
+        parts.min = min;
+        parts
     }
 
     /// How many there are.
@@ -108,10 +107,20 @@ impl Parts {
         self.iter().map(|(bytes, _)| bytes.len()).sum()
     }
 
-    /// Drops them all.
+    /// Drops them all, or gives them to the memory that they are to go to.
     pub fn clear(&mut self) {
-        self.truncate(0);
-        self.lenders.clear();
+        let Some(memory) = self.memory else {
+            self.list.clear();
+            self.lenders.clear();
+            return;
+        };
+        for part in self.list.drain(..) {
+            if let Part::Own(buffer) = part {
+                memory.retire(buffer);
+            }
+        }
+        // What they have lent is not in the list any more.
+        self.lenders.drain(..).for_each(|lender| salvage(lender, &mut |block| memory.retire(block)));
     }
 
     pub(crate) fn truncate(&mut self, len: usize) {
@@ -126,13 +135,11 @@ impl Parts {
 
     /// A copy of `bytes`. False: there is no memory for it.
     pub(super) fn push_copy(&mut self, bytes: &[u8], unit: Unit) -> bool {
-        let mut buffer = Buffer::of_unit(unit);
-        if buffer.try_reserve(bytes.len()).is_none() {
-            return false;
-        }
-        if let Some(advise) = self.advice {
-            advise(buffer.spare());
-        }
+        let buffer = match self.memory {
+            Some(memory) => memory.buffer(unit.size(), bytes.len()),
+            None => Buffer::with_room(unit.size(), bytes.len()),
+        };
+        let Some(mut buffer) = buffer else { return false };
         buffer.extend_from_slice(bytes);
         self.list.push(Part::Own(buffer));
         true
@@ -154,6 +161,12 @@ impl Parts {
     #[inline]
     pub(super) fn lent_since(&self, start: usize) -> bool {
         self.list[start..].iter().any(|part| matches!(part, Part::Lent(..)))
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

@@ -97,6 +97,51 @@ fn what_arrives_becomes_the_vector() {
     assert_eq!(back.as_ptr(), start);
 }
 
+/// Tells where the blocks are that it gets.
+#[derive(Debug)]
+struct Retired(std::sync::Mutex<Vec<(usize, usize, usize)>>);
+
+impl BlockMemory for Retired {
+    fn buffer(&self, unit: usize, len: usize) -> Option<Buffer> {
+        Buffer::with_room(unit, len)
+    }
+
+    fn retire(&self, block: Buffer) {
+        self.0.lock().expect("nobody panics").push((block.as_ptr().addr(), block.capacity(), block.unit()));
+    }
+}
+
+/// Which blocks go to the memory when the message of `value` is dropped, and which it had.
+fn retired<T: Serialize + Send + 'static>(value: T) -> [Vec<(usize, usize, usize)>; 2] {
+    let memory: &'static Retired = Box::leak(Box::new(Retired(std::sync::Mutex::default())));
+    let mut message = Message { stream: Vec::new(), parts: Parts::new(Some(memory)) };
+    let _ = encode_whole(value, &mut message, 0).expect("it can be written");
+    let had = message.parts.iter().map(|(bytes, unit)| (bytes.as_ptr().addr(), bytes.len(), unit)).collect();
+    drop(message);
+    [std::mem::take(&mut *memory.0.lock().expect("nobody panics")), had]
+}
+
+#[test]
+fn what_was_copied_and_most_of_what_was_lent_goes_to_the_memory() {
+    let bytes = || vec![1_u8; PART_MIN];
+    let own = Own { id: 1, bytes: bytes(), floats: Some(vec![0.5; PART_MIN]), text: String::new(), more: Vec::new() };
+    for [retired, had] in [
+        retired(bytes()),
+        retired(vec![1.0_f32; PART_MIN]),
+        retired((7_u64, vec![1.0_f64; PART_MIN])),
+        retired((vec![1_i8; PART_MIN], bytes())),
+        retired(Some(bytes())),
+        retired("x".repeat(PART_MIN)),
+        retired(own),
+    ] {
+        assert!(!had.is_empty());
+        assert_eq!(retired, had);
+    }
+    // Of others the memory is freed.
+    let [retired, had] = retired(HashMap::from([("a".to_owned(), bytes())]));
+    assert_eq!((retired.len(), had.len()), (0, 1));
+}
+
 #[test]
 fn a_block_is_read_as_whatever_takes_a_sequence() {
     let content = || carried(&message_of(vec![3_u8; PART_MIN], PART_MIN));

@@ -5,7 +5,7 @@ use super::function::Function;
 use super::serve::{Entry, Reply, Served, Status, Trampoline, serve_one};
 use super::{Call, Task, pair};
 use crate::cell::{Ref, Work};
-use crate::codec::{Advice, Buffer, Message, Parts};
+use crate::codec::{Buffer, Memory, Message, Parts};
 use crate::error::{CodecError, CodecStep, Panic, TaskErrorKind};
 use crate::future::Future;
 use crate::{codec, panics};
@@ -32,14 +32,14 @@ impl<F: Function> Work for One<F> {
         Ok(Call { entry, input, parts: Parts::default(), context, handles: encoded.handles, judge: None })
     }
 
-    fn send(self, advice: Option<Advice>) -> Result<Call, TaskErrorKind> {
+    fn send(self, memory: Option<Memory>) -> Result<Call, TaskErrorKind> {
         let One { function, context, args } = self;
         let encoded_context = context.encode();
         // The last one that uses it may drop it here; its destructor is the user's.
         panics::contain_drop(context);
         // What is plain fits, and is written without a look whether there is room to be made.
         let stream = Vec::with_capacity((size_of::<F::Args>() + 8).min(64));
-        let mut message = Message { stream, parts: Parts::new(advice) };
+        let mut message = Message { stream, parts: Parts::new(memory) };
         let encoded = codec::encode_whole(args, &mut message, 0).map_err(|f| argument_error::<F>(f.message()))?;
         let Message { stream: input, parts } = message;
         let entry = entry(serve_one::<F>, function);

@@ -6,7 +6,7 @@ use super::function::Function;
 use super::serve::{self, Reply, Served, Status, WorkerEnv, answer_in, decode_args, decode_record, encode_error};
 use super::{Call, plain};
 use crate::cell::{Ref, Work};
-use crate::codec::{Advice, CodecFailure, Content, Encoded, Message, Parts};
+use crate::codec::{CodecFailure, Content, Encoded, Memory, Message, Parts};
 use crate::error::{TaskError, TaskErrorKind};
 use crate::map::{Batch, Room, Stretch};
 use crate::{Portable, codec, panics};
@@ -65,7 +65,7 @@ impl<F: Function> Work for Chunk<F> {
         Ok(encode_items::<F, _>(self.function, context, items, write, Parts::default()))
     }
 
-    fn send(self, advice: Option<Advice>) -> Result<Call, TaskErrorKind> {
+    fn send(self, memory: Option<Memory>) -> Result<Call, TaskErrorKind> {
         let Chunk { function, context, items, .. } = self;
         let encoded_context = context.encode();
         // The last one that uses it may drop it here; its destructor is the user's.
@@ -73,7 +73,7 @@ impl<F: Function> Work for Chunk<F> {
         if plain::is::<F::Args>() {
             return Ok(plain_call(function, encoded_context?, items.as_slice()));
         }
-        Ok(encode_items::<F, _>(function, encoded_context?, items, codec::encode_whole, Parts::new(advice)))
+        Ok(encode_items::<F, _>(function, encoded_context?, items, codec::encode_whole, Parts::new(memory)))
     }
 
     fn decode(reply: Reply) -> Result<Self::Out, TaskErrorKind> {

@@ -25,7 +25,7 @@ pub(crate) use meta::{Deadline, Due, Meta};
 pub(crate) use retried::{Again, Cloner, Retried, call};
 
 use crate::cell::{Place, Ref, Work, state};
-use crate::codec::{Advice, Parts};
+use crate::codec::{Memory, Parts};
 use crate::error::{Refusal, TaskError, TaskErrorKind};
 use crate::future::Future;
 use crate::output::TaskOutput;
@@ -213,12 +213,13 @@ impl Task {
     }
 
     /// As [`encode`](Self::encode) and [`release_work`](Self::release_work) in one: large blocks of bytes and plain numbers are
-    /// not copied but lent to the call, where the argument can lend them. `advice` is asked for on fresh memory for the others.
+    /// not copied but lent to the call, where the argument can lend them; the others are copied. `memory` is where those copies are
+    /// made, and where all blocks go when the call is dropped.
     ///
     /// # Errors
     /// As for `encode`; the work is gone then, too.
-    pub fn send(&self, advice: Option<Advice>) -> Result<Call, TaskError> {
-        match self.0.send(advice) {
+    pub fn send(&self, memory: Option<Memory>) -> Result<Call, TaskError> {
+        match self.0.send(memory) {
             Some(result) => result.map_err(TaskError::new),
             None => Err(TaskError::new(TaskErrorKind::Cancelled)),
         }

@@ -6,7 +6,7 @@ use super::function::Function;
 use super::serve::Reply;
 use super::{Call, Meta, Task, Verdict, pair};
 use crate::cell::{Ref, Until, Work};
-use crate::codec::Advice;
+use crate::codec::Memory;
 use crate::error::TaskErrorKind;
 use crate::future::Future;
 use crate::panics;
@@ -82,9 +82,9 @@ impl<F: Function> Work for Retried<F> {
         Ok(Call { judge, ..self.one.encode()? })
     }
 
-    fn send(self, advice: Option<Advice>) -> Result<Call, TaskErrorKind> {
+    fn send(self, memory: Option<Memory>) -> Result<Call, TaskErrorKind> {
         let judge = self.again.judge.map(|judge| judge as *const () as usize);
-        Ok(Call { judge, ..self.one.send(advice)? })
+        Ok(Call { judge, ..self.one.send(memory)? })
     }
 
     fn decode(reply: Reply) -> Result<F::Out, TaskErrorKind> {

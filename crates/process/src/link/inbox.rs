@@ -1,6 +1,7 @@
 //! From a stream of bytes to frames, whatever pieces the bytes come in.
 
 use super::Frame;
+use crate::blocks;
 use crate::sys::huge_pages;
 use crate::wire::{Garbled, Head, PART, read_part};
 use concurrent_futures_core::codec::{Buffer, Content};
@@ -13,6 +14,8 @@ const CHUNK: usize = 64 * 1024;
 const DIRECT: usize = 16 * 1024;
 /// A body's buffer is this large at first. It grows as bytes arrive, so that a length alone costs no memory.
 const FIRST: usize = 1 << 20;
+/// A buffer of this size is put on huge pages, even if it may have to be copied when it grows.
+const HUGE: usize = 64 << 20;
 /// By how much the buffer of a body may exceed what has arrived of it.
 const GROWTH: usize = 64;
 
@@ -158,9 +161,18 @@ impl<H> Partial<H> {
         if needed <= self.arriving.capacity() {
             return Ok(());
         }
+        if self.arriving.capacity() == 0
+            && let Some(kept) = blocks::for_arrival(self.arriving.unit(), self.length)
+        {
+            self.arriving = kept;
+            return Ok(());
+        }
         let wanted = self.length.min(needed.saturating_mul(GROWTH).max(FIRST));
         self.arriving.try_reserve(wanted - here).ok_or(Garbled::Length(self.length as u64))?;
-        huge_pages::advise(self.arriving.spare());
+        // What has to grow again is grown in place, which the kernel refuses where there are pages of two sizes.
+        if wanted == self.length || wanted >= HUGE {
+            huge_pages::advise(self.arriving.spare());
+        }
         Ok(())
     }
 

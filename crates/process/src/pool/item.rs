@@ -3,10 +3,10 @@
 use super::placement::{Placement, Remains};
 use super::stops::Seat;
 use crate::attachments::packets;
+use crate::blocks::Blocks;
 use crate::handles::{Parcel, forget_parked};
 use crate::image;
 use crate::link::Bytes;
-use crate::sys::huge_pages;
 use crate::wire::{Offsets, Ticket, describe_parts};
 use concurrent_futures_core::attach::{self, Attachment};
 use concurrent_futures_core::codec::Parts;
@@ -55,7 +55,7 @@ impl Item {
     pub(super) fn encode(task: Task) -> Option<Item> {
         // What was parked must leave this thread before anything else is encoded in it.
         let mut attachments = Vec::new();
-        let encoded = match attach::collect(&mut attachments, || task.send(Some(huge_pages::advise))) {
+        let encoded = match attach::collect(&mut attachments, || task.send(Some(&Blocks))) {
             Ok(call) if call.handles => pack().map(|handles| (call, handles)),
             Ok(call) => Ok((call, Handles::None)),
             Err(error) => {

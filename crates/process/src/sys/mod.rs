@@ -3,6 +3,7 @@
 //! Everything here opens descriptors with close-on-exec and retries calls that a signal interrupted.
 
 pub(crate) mod abort;
+pub(crate) mod allocator;
 pub(crate) mod bell;
 pub(crate) mod blob;
 pub(crate) mod capture;

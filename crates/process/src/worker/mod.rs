@@ -7,6 +7,7 @@ mod serving;
 pub(crate) mod watchdog;
 
 use crate::attachments::Tray;
+use crate::blocks;
 use crate::boot;
 use crate::handles::WorkerLane;
 use crate::launch::Born;
@@ -70,6 +71,8 @@ fn begin(control: OwnedFd, born: Born) -> io::Result<Option<Server>> {
     last_words::arrange(page.clone());
     let lane = WorkerLane::new(watchdog::start(control)?);
     // After the watchdog, which is to be as quick as ever.
+    // What is kept counts against a limit, and is not the task's.
+    blocks::in_worker(boot.rules.limits.memory.is_none() && boot.rules.max_memory.is_none());
     let fences = Fences::of_worker(&boot.rules, &page);
     let mut link = link::open(boot.data, fds.collect())?;
     match fences {

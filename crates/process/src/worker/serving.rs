@@ -4,12 +4,13 @@ use super::limits::Fences;
 use super::running::Running;
 use super::{is_end, last_words};
 use crate::attachments::Tray;
+use crate::blocks::{self, Blocks};
 use crate::handles::{Parcel, WorkerLane};
 use crate::image;
 use crate::link::WorkerEnd;
 use crate::notes::Notes;
 use crate::slots::Page;
-use crate::sys::{abort, huge_pages, resources, stdio};
+use crate::sys::{abort, resources, stdio};
 use crate::wire::{Down, Offsets, Step, TaskHead, Ticket, Up, describe_parts};
 use concurrent_futures_core::attach::{self, Arrived, Attachment};
 use concurrent_futures_core::codec::{Content, Message, Parts};
@@ -134,6 +135,11 @@ impl Server {
         self.link.flush()?;
         last_words::of(task.ticket);
         let page = self.page.clone();
+        let largest = input.parts.iter().map(|part| part.len()).max().unwrap_or(0);
+        if notes.limits.memory.is_some() {
+            // It would count as the task's.
+            blocks::give_back();
+        }
         self.fences.set(&notes.limits)?;
         abort::forget_errors();
         let running = Running::new(&notes, &page, task.ticket);
@@ -141,6 +147,7 @@ impl Server {
             with_running(&running, || self.call(task.call, task.context, notes.judge, beside, &mut input))?;
         self.fences.put_back(&notes.limits)?;
         drop(input);
+        blocks::task_is_done(largest);
         let mut failed = served.status == Status::Error;
         let mut handles = false;
         if served.handles {
@@ -237,7 +244,7 @@ impl Server {
 }
 
 fn fresh_output() -> Message {
-    Message { stream: Vec::new(), parts: Parts::new(Some(huge_pages::advise)) }
+    Message { stream: Vec::new(), parts: Parts::new(Some(&Blocks)) }
 }
 
 /// The pool answers over the control socket.
