@@ -4,9 +4,15 @@
 //! cargo bench -p concurrent-futures-benches --bench tools -- --quick
 //! ```
 
+mod process;
+mod python;
+
 use concurrent_futures_benches::{Bench, Options};
 
 fn main() {
+    // A worker of procspawn goes no further. Ours do not come here: they are recognised before `main`.
+    procspawn::init();
     let Some(options) = Options::from_args() else { return };
-    let _bench = Bench::new("Tools", options);
+    let bench = Bench::new("Tools", options);
+    process::start_and_join(&bench);
 }
