@@ -13,6 +13,7 @@
 //! - [`Queue`], [`SimpleQueue`], [`JoinableQueue`]: from many processes to many.
 //! - [`reactor`]: `.await` on a descriptor.
 //! - [`Lock`] and [`RLock`]: one at a time, also when one of them is killed.
+//! - [`Value`] and [`Array`]: plain data that processes change, with a lock; [`RawValue`] and [`RawArray`]: by atomics.
 //! - [`named`]: bytes that any process may read and write, also by a name.
 //! - [`ring`]: bytes from one process to another, in order, without a system call while both are awake.
 
@@ -35,6 +36,7 @@ mod slice;
 #[cfg(not(concurrent_futures_loom))]
 mod spare;
 mod sync;
+mod value;
 mod words;
 
 pub use doorbell::Doorbell;
@@ -46,6 +48,7 @@ pub use sync::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, OverRelease, OwnerDied, Permit, RLock,
     RLockGuard, Semaphore, TryLockError, WaitGuard,
 };
+pub use value::{Array, ArrayGuard, Integer, RawArray, RawValue, Value, ValueGuard};
 
 /// The crate whose trait `Pod` says what plain data is; re-exported so that versions agree.
 pub use bytemuck;

@@ -9,3 +9,4 @@ mod process_ends;
 mod process_fork;
 mod process_start;
 mod shared_memory;
+mod values;

@@ -55,8 +55,12 @@ impl RLock {
     ///
     /// No descriptor left, or no memory.
     pub fn new() -> io::Result<RLock> {
-        let memory = Arc::new(SharedMemory::named("concurrent-futures-rlock", MUTEX_SIZE)?);
-        // SAFETY: new memory, all of which is for it.
+        RLock::make(Arc::new(SharedMemory::named("concurrent-futures-rlock", MUTEX_SIZE)?))
+    }
+
+    /// A new lock at the start of new memory, whose first [`MUTEX_SIZE`] bytes are for it.
+    pub(crate) fn make(memory: Arc<SharedMemory>) -> io::Result<RLock> {
+        // SAFETY: new memory, where that is for it alone.
         let mutex = unsafe { RobustMutex::init(memory, 0, Kind::Recursive) }?;
         Ok(RLock(Arc::new(mutex)))
     }
@@ -101,12 +105,13 @@ impl RLock {
         self.0.is_locked()
     }
 
-    fn memory(&self) -> &SharedMemory {
+    pub(crate) fn memory(&self) -> &SharedMemory {
         self.0.memory()
     }
 
-    fn open(memory: Arc<SharedMemory>) -> io::Result<RLock> {
-        // SAFETY: it came as a lock from a process of this program, where `new` has made it.
+    /// The lock at the start of this memory.
+    pub(crate) fn open(memory: Arc<SharedMemory>) -> io::Result<RLock> {
+        // SAFETY: it came as a lock from a process of this program, where `make` has made it.
         let mutex = unsafe { RobustMutex::open(memory, 0) };
         Ok(RLock(Arc::new(mutex)))
     }
