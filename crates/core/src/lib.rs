@@ -63,6 +63,8 @@ pub use init::init_outcome;
 #[doc(hidden)]
 pub use map::ChunkSizes;
 #[doc(hidden)]
+pub use panics::catch_for_another;
+#[doc(hidden)]
 pub use wait::{Sealed, Slot};
 
 /// Returns when no callback of this pool's futures waits or runs; for authors of executors, at the end of a shutdown.

@@ -63,6 +63,17 @@ pub(crate) fn catch<T>(task: impl FnOnce() -> Result<T, TaskErrorKind>) -> Resul
     })
 }
 
+/// Runs code of the user's in a process that serves others; a panic goes to whoever asked, and is not printed.
+///
+/// # Errors
+/// It panicked.
+pub fn catch_for_another<T>(f: impl FnOnce() -> T) -> Result<T, Panic> {
+    catch(|| Ok(f())).map_err(|kind| match kind {
+        TaskErrorKind::Panicked(panic) => panic,
+        other => Panic::remote(&other.to_string(), None, ""),
+    })
+}
+
 /// Runs code of the user's that is no task (a callback, a destructor); gives the panic's message.
 /// The panic hook prints as ever.
 pub(crate) fn contain<T>(f: impl FnOnce() -> T) -> Result<T, String> {

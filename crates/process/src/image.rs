@@ -38,10 +38,10 @@ pub(crate) fn holds_this_library() -> bool {
 
 /// Code that is not part of the program's own file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotInImage {
+pub enum NotInImage {
     /// A function in a library that was loaded at run time, or not code at all.
     Address(usize),
-    /// An offset at which there is no code.
+    /// An offset at which there is no code, or none of what is meant.
     Offset(u64),
 }
 
@@ -67,6 +67,11 @@ pub(crate) struct Image {
     base: usize,
     /// The executable segments.
     code: Vec<Range<usize>>,
+    /// Segments that are never written to.
+    constant: Vec<Range<usize>>,
+    /// What is written by the loader alone, which takes the permission away then.
+    constant_after_loading: Option<Range<usize>>,
+    notes: Vec<Range<usize>>,
     /// The dynamic section, which a program linked statically to a fixed address has not.
     dynamic: Option<Range<usize>>,
     headers: usize,
@@ -76,7 +81,15 @@ impl Image {
     pub(crate) fn of_program() -> &'static Self {
         static IMAGE: OnceLock<Image> = OnceLock::new();
         IMAGE.get_or_init(|| {
-            let mut image = Self { base: 0, code: Vec::new(), dynamic: None, headers: 0 };
+            let mut image = Self {
+                base: 0,
+                code: Vec::new(),
+                constant: Vec::new(),
+                constant_after_loading: None,
+                notes: Vec::new(),
+                dynamic: None,
+                headers: 0,
+            };
             // SAFETY: the callback has the type that is asked for, does not unwind, and its data outlives the call.
             unsafe { libc::dl_iterate_phdr(Some(read_first), (&raw mut image).cast()) };
             image
@@ -99,8 +112,46 @@ impl Image {
         self.headers
     }
 
-    fn is_code(&self, address: usize) -> bool {
+    pub(crate) fn is_code(&self, address: usize) -> bool {
         self.code.iter().any(|segment| segment.contains(&address))
+    }
+
+    /// The offset of bytes that nobody can write to.
+    pub(crate) fn constant_offset(&self, address: usize, len: usize) -> Option<u64> {
+        self.is_constant(address, len).then(|| address.wrapping_sub(self.base) as u64)
+    }
+
+    /// The address of bytes that nobody can write to.
+    pub(crate) fn constant_at(&self, offset: u64, len: usize) -> Option<usize> {
+        let address = self.base.checked_add(usize::try_from(offset).ok()?)?;
+        self.is_constant(address, len).then_some(address)
+    }
+
+    fn is_constant(&self, address: usize, len: usize) -> bool {
+        let Some(end) = address.checked_add(len) else { return false };
+        let mut all = self.constant.iter().chain(&self.constant_after_loading);
+        all.any(|range| range.start <= address && end <= range.end)
+    }
+
+    /// The linker's name of this build, if it has noted one.
+    pub(crate) fn build_id(&self) -> Option<&'static [u8]> {
+        const NT_GNU_BUILD_ID: u32 = 3;
+        self.notes.iter().find_map(|range| {
+            // SAFETY: it is a part of the main image that the kernel has loaded for reading, and that nobody ever writes to or unmaps.
+            let mut notes: &'static [u8] = unsafe { std::slice::from_raw_parts(range.start as *const u8, range.len()) };
+            // Lengths of name and content, kind; then both, each filled up to a multiple of four.
+            while let Some((head, rest)) = notes.split_first_chunk::<12>() {
+                let number = |at: usize| u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+                let (name, content) = (number(0) as usize, number(4) as usize);
+                let (its_name, rest) = rest.split_at_checked(name.next_multiple_of(4))?;
+                let id = rest.get(..content)?;
+                if number(8) == NT_GNU_BUILD_ID && its_name.starts_with(b"GNU\0") {
+                    return Some(id);
+                }
+                notes = rest.get(content.next_multiple_of(4)..)?;
+            }
+            None
+        })
     }
 }
 
@@ -119,6 +170,12 @@ unsafe extern "C" fn read_first(info: *mut libc::dl_phdr_info, _size: usize, ima
         let range = start..start.saturating_add(header.p_memsz as usize);
         if header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0 {
             image.code.push(range);
+        } else if header.p_type == libc::PT_LOAD && header.p_flags & (libc::PF_R | libc::PF_W) == libc::PF_R {
+            image.constant.push(range);
+        } else if header.p_type == libc::PT_GNU_RELRO {
+            image.constant_after_loading = Some(range);
+        } else if header.p_type == libc::PT_NOTE {
+            image.notes.push(range);
         } else if header.p_type == libc::PT_DYNAMIC {
             image.dynamic = Some(range);
         }

@@ -46,6 +46,8 @@ mod link;
 mod notes;
 mod pool;
 mod process;
+#[doc(hidden)]
+pub mod program;
 mod slots;
 mod sys;
 mod tracker;
