@@ -38,6 +38,7 @@
 //! |---|---|---|
 //! | `thread` | yes | [`ThreadPoolExecutor`] |
 //! | `process` | yes | [`ProcessPoolExecutor`] (Linux) |
+//! | `manager` | yes | [`multiprocessing::Manager`] (Linux) |
 //! | `boot` | yes | worker processes are recognised before `main` runs; without it, call [`init`] first in `main` |
 //! | `chaos` | no | `Chaos`: worker processes that are killed, stopped, late or cut off at random, to test programs that use pools |
 

@@ -3,6 +3,8 @@
 //! What processes share (locks, queues, connections, memory) can be sent to another process of this program, as or inside the
 //! argument of a task or of a process.
 
+#[cfg(feature = "manager")]
+pub mod managers;
 mod pool;
 
 pub use concurrent_futures_ipc::connection::{self, Connection, Receiver, RecvError, SendError, Sender, one_way, pipe};
@@ -13,6 +15,8 @@ pub use concurrent_futures_ipc::{
     RLockGuard, Semaphore, TryLockError, WaitGuard,
 };
 pub use concurrent_futures_ipc::{DoneError, GetError, JoinableQueue, PutError, Queue, QueueIter, SimpleQueue};
+#[cfg(feature = "manager")]
+pub use concurrent_futures_manager::Manager;
 pub use concurrent_futures_process::{
     CurrentProcess, ExitStatus, ParentProcess, Process, ProcessBuilder, Stdio, active_children, cpu_count,
     current_process, parent_process,

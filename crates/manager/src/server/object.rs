@@ -1,0 +1,98 @@
+//! What a server holds.
+
+use super::State;
+use super::machines::{Lock, Machine};
+use crate::entry::Value;
+use crate::wire::Kind;
+use concurrent_futures_core::catch_for_another;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
+
+/// It goes with its last reference; the table of objects has none.
+pub(crate) struct Object {
+    id: u64,
+    state: Weak<State>,
+    /// Taken out by `drop` alone.
+    body: Option<Body>,
+}
+
+pub(crate) enum Body {
+    Data { value: Value, type_name: &'static str },
+    Lock(Lock),
+    Other(Box<dyn Machine>),
+}
+
+impl Object {
+    pub(super) fn new(id: u64, state: Weak<State>, body: Body) -> Self {
+        Object { id, state, body: Some(body) }
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn body(&self) -> &Body {
+        self.body.as_ref().expect("it is there until the object is dropped")
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.machine().map_or(Kind::Data, |machine| machine.kind())
+    }
+
+    /// In words.
+    pub(crate) fn type_name(&self) -> String {
+        match self.body() {
+            Body::Data { type_name, .. } => (*type_name).to_owned(),
+            _ => self.kind().to_string(),
+        }
+    }
+
+    pub(crate) fn value(&self) -> Option<&Value> {
+        match self.body() {
+            Body::Data { value, .. } => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn machine(&self) -> Option<&dyn Machine> {
+        match self.body() {
+            Body::Data { .. } => None,
+            Body::Lock(lock) => Some(lock),
+            Body::Other(machine) => Some(&**machine),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> Option<&Lock> {
+        match self.body() {
+            Body::Lock(lock) => Some(lock),
+            _ => None,
+        }
+    }
+
+    /// A token for a handle that leaves this process.
+    pub(crate) fn mint(self: &Arc<Self>) -> io::Result<OwnedFd> {
+        let state = self.state.upgrade().ok_or_else(|| io::Error::other("the manager has ended"))?;
+        state.tokens.mint(self)
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        if let Some(state) = self.state.upgrade() {
+            state.objects.lock().remove(&self.id);
+        }
+        // The user's destructor must not take a thread along that serves others.
+        let body = self.body.take();
+        if let Err(panic) = catch_for_another(|| drop(body)) {
+            eprintln!("the destructor of an object in a manager {panic}");
+        }
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object").field("id", &self.id).field("kind", &self.kind()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,301 @@
+//! A connected socket that carries frames.
+
+use super::{Frame, HEADER};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, send, sendmsg,
+};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// The most descriptors that one frame carries; the kernel's own limit for one message.
+pub(crate) const MAX_FDS: usize = 253;
+const FD_SPACE: usize = rustix::cmsg_space!(ScmRights(MAX_FDS));
+
+/// What is read at once; a frame that is larger is read into its own memory.
+const BUFFER: usize = 8 << 10;
+/// Memory is made for what has arrived, and for so much ahead.
+const STEP: usize = 64 << 10;
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    socket: OwnedFd,
+    /// Carries descriptors.
+    local: bool,
+    buffer: Box<[u8]>,
+    /// What of the buffer is filled and not used yet.
+    unread: std::ops::Range<usize>,
+    /// Those that came with what was read.
+    descriptors: VecDeque<OwnedFd>,
+    out: Vec<u8>,
+}
+
+impl Link {
+    pub(crate) fn new(socket: OwnedFd, local: bool) -> Self {
+        let (buffer, descriptors) = (vec![0; BUFFER].into(), VecDeque::new());
+        Link { socket, local, buffer, unread: 0..0, descriptors, out: Vec::new() }
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        self.local
+    }
+
+    /// Sends a frame, with these descriptors.
+    ///
+    /// # Errors
+    /// `InvalidInput`: it is no frame, nothing was sent. Otherwise the connection is over.
+    pub(crate) fn send(&mut self, frame: &Frame, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let header = frame.header(descriptors.len()).filter(|_| self.local || descriptors.is_empty());
+        let header =
+            header.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "it is too large for one message"))?;
+        self.out.clear();
+        self.out.extend_from_slice(&header);
+        frame.references.iter().for_each(|reference| self.out.extend_from_slice(&reference.to_le_bytes()));
+        let large = frame.value.len() > STEP;
+        if !large {
+            self.out.extend_from_slice(&frame.value);
+        }
+        let mut sent = 0;
+        if !descriptors.is_empty() {
+            let mut space = [MaybeUninit::uninit(); FD_SPACE];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+                return Err(io::Error::new(ErrorKind::InvalidInput, "too many descriptors"));
+            }
+            let message = [IoSlice::new(&self.out)];
+            sent = retry_on_intr(|| sendmsg(&self.socket, &message, &mut control, SendFlags::NOSIGNAL))?;
+        }
+        send_all(&self.socket, &self.out[sent..])?;
+        if large { send_all(&self.socket, &frame.value) } else { Ok(()) }
+    }
+
+    /// The next frame; `None` at the end.
+    ///
+    /// # Errors
+    /// `InvalidData`: this was no frame. The end within a frame is `UnexpectedEof`.
+    pub(crate) fn receive(&mut self) -> io::Result<Option<Frame>> {
+        while self.unread.len() < HEADER {
+            if self.fill()? == 0 {
+                return if self.unread.is_empty() { Ok(None) } else { Err(ErrorKind::UnexpectedEof.into()) };
+            }
+        }
+        let header: [u8; HEADER] = std::array::from_fn(|i| self.buffer[self.unread.start + i]);
+        self.unread.start += HEADER;
+        let (mut frame, references, value) =
+            Frame::parse(&header).ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "this is no frame"))?;
+        if references > 0 {
+            let bytes = self.take(references)?;
+            let numbers = bytes.as_chunks::<8>().0;
+            frame.references = numbers.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
+        }
+        frame.value = self.take(value)?;
+        // They come with the first byte of their frame, and a frame waits for the answer to the one before.
+        let here = frame.announced.min(self.descriptors.len());
+        frame.descriptors = self.descriptors.drain(..here).collect();
+        if !self.descriptors.is_empty() {
+            return Err(io::Error::new(ErrorKind::InvalidData, "descriptors that nobody has announced"));
+        }
+        Ok(Some(frame))
+    }
+
+    fn take(&mut self, len: usize) -> io::Result<Vec<u8>> {
+        let here = len.min(self.unread.len());
+        let mut bytes = self.buffer[self.unread.start..self.unread.start + here].to_vec();
+        self.unread.start += here;
+        while bytes.len() < len {
+            let filled = bytes.len();
+            bytes.resize(len.min(filled + filled.max(STEP)), 0);
+            let read = receive_into(&self.socket, self.local, &mut bytes[filled..], &mut self.descriptors)?;
+            if read == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            bytes.truncate(filled + read);
+        }
+        Ok(bytes)
+    }
+
+    fn fill(&mut self) -> io::Result<usize> {
+        if self.unread.is_empty() {
+            self.unread = 0..0;
+        } else if self.unread.end == self.buffer.len() {
+            self.buffer.copy_within(self.unread.clone(), 0);
+            self.unread = 0..self.unread.len();
+        }
+        let read = receive_into(&self.socket, self.local, &mut self.buffer[self.unread.end..], &mut self.descriptors)?;
+        self.unread.end += read;
+        Ok(read)
+    }
+
+    /// Whether a part of a frame is here already.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// Bytes that are no frame, all of them before `deadline`.
+    pub(crate) fn receive_exact<const N: usize>(&mut self, deadline: Instant) -> io::Result<[u8; N]> {
+        while self.unread.len() < N {
+            if !readable(&self.socket, Some(deadline))? {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            if self.fill()? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let bytes = std::array::from_fn(|i| self.buffer[self.unread.start + i]);
+        self.unread.start += N;
+        Ok(bytes)
+    }
+
+    pub(crate) fn send_raw(&self, bytes: &[u8]) -> io::Result<()> {
+        send_all(&self.socket, bytes)
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn send_all(socket: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let sent = retry_on_intr(|| send(socket, bytes, SendFlags::NOSIGNAL))?;
+        bytes = &bytes[sent..];
+    }
+    Ok(())
+}
+
+fn receive_into(
+    socket: &OwnedFd,
+    local: bool,
+    buffer: &mut [u8],
+    descriptors: &mut VecDeque<OwnedFd>,
+) -> io::Result<usize> {
+    if !local {
+        return Ok(retry_on_intr(|| rustix::net::recv(socket, &mut *buffer, RecvFlags::empty()))?.0);
+    }
+    let mut space = [MaybeUninit::uninit(); FD_SPACE];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let message = loop {
+        match recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            other => break other?,
+        }
+    };
+    for item in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = item {
+            descriptors.extend(rights);
+        }
+    }
+    Ok(message.bytes)
+}
+
+/// Waits until there is something to read, or the end. `false`: not before `deadline`.
+pub(crate) fn readable(socket: impl AsFd, deadline: Option<Instant>) -> io::Result<bool> {
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let mut sources = [PollFd::new(&socket, PollFlags::IN)];
+        match poll(&mut sources, left.map(timespec).as_ref()) {
+            Err(Errno::INTR) => {}
+            Ok(0) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => return Ok(false),
+            Ok(0) => {}
+            Ok(_) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+pub(crate) fn timespec(duration: Duration) -> Timespec {
+    Timespec { tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use std::io::Read;
+
+    fn pair() -> (Link, Link) {
+        let (a, b) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        (Link::new(a, true), Link::new(b, true))
+    }
+
+    #[test]
+    fn frames_of_all_sizes_come_back_with_their_descriptors() {
+        let (mut a, mut b) = pair();
+        for size in [0, 1, BUFFER - HEADER, BUFFER, STEP + 1, 5 << 20] {
+            let (mut reader, writer) = io::pipe().unwrap();
+            let value: Vec<u8> = (0..size).map(|i| i as u8).collect();
+            let expected = value.clone();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let frame = Frame { code: 3, references: vec![7; 3], value, ..Frame::default() };
+                    a.send(&frame, &[writer.as_fd()]).unwrap();
+                    a.send(&Frame { code: 4, ..Frame::default() }, &[]).unwrap();
+                    drop(writer);
+                });
+                let frame = b.receive().unwrap().unwrap();
+                assert_eq!((frame.code, frame.references, frame.value == expected), (3, vec![7; 3], true));
+                rustix::io::write(&frame.descriptors[0], b"through").unwrap();
+                let next = b.receive().unwrap().unwrap();
+                assert_eq!((next.code, next.descriptors.len()), (4, 0));
+            });
+            let mut text = String::new();
+            reader.read_to_string(&mut text).unwrap();
+            assert_eq!(text, "through");
+        }
+        drop(a);
+        assert!(b.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_length_without_bytes_takes_no_memory() {
+        let (a, mut b) = pair();
+        let mut header = Frame::default().header(0).unwrap();
+        header[0..4].copy_from_slice(&(super::super::MAX_VALUE as u32).to_le_bytes());
+        a.send_raw(&header).unwrap();
+        a.send_raw(&[1; 100]).unwrap();
+        drop(a);
+        assert_eq!(b.receive().unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn garbage_and_descriptors_that_were_not_announced_are_refused() {
+        let (a, mut b) = pair();
+        a.send_raw(&[0xff; 64]).unwrap();
+        assert_eq!(b.receive().unwrap_err().kind(), ErrorKind::InvalidData);
+
+        let (a, mut b) = pair();
+        let header = Frame::default().header(0).unwrap();
+        let mut space = [MaybeUninit::uninit(); FD_SPACE];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let stray = [b.as_fd()];
+        assert!(control.push(SendAncillaryMessage::ScmRights(&stray)));
+        sendmsg(&a.socket, &[IoSlice::new(&header)], &mut control, SendFlags::NOSIGNAL).unwrap();
+        assert_eq!(b.receive().unwrap_err().kind(), ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_frame_that_is_too_large_is_not_sent() {
+        let (mut a, mut b) = pair();
+        let large = Frame { value: vec![0; super::super::MAX_VALUE + 1], ..Frame::default() };
+        assert_eq!(a.send(&large, &[]).unwrap_err().kind(), ErrorKind::InvalidInput);
+        a.send(&Frame { code: 9, ..Frame::default() }, &[]).unwrap();
+        assert_eq!(b.receive().unwrap().unwrap().code, 9);
+    }
+
+    #[test]
+    fn what_is_late_has_a_deadline() {
+        let (a, mut b) = pair();
+        a.send_raw(&[1; 3]).unwrap();
+        let soon = Instant::now() + Duration::from_millis(20);
+        assert_eq!(b.receive_exact::<4>(soon).unwrap_err().kind(), ErrorKind::TimedOut);
+        a.send_raw(&[1]).unwrap();
+        assert_eq!(b.receive_exact::<4>(Instant::now() + Duration::from_secs(60)).unwrap(), [1; 4]);
+    }
+}
