@@ -8,7 +8,7 @@
 use concurrent_futures::multiprocessing::{Array, OwnerDied, Process, Value};
 
 fn change((number, array): (Value<f64>, Array<i32>)) {
-    number.set(3.1415927);
+    number.set(3.25);
     // Locked once for all of it: nobody sees it half done.
     let mut array = array.lock().unwrap_or_else(OwnerDied::into_guard);
     for index in 0..array.len() {
@@ -37,6 +37,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for process in processes {
         process?.join()?;
     }
-    println!("counted: {:.0} and {}", number.get(), array.get(0));
+    println!("counted: {} and {}", number.get(), array.get(0));
     Ok(())
 }
