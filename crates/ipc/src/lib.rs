@@ -14,6 +14,7 @@
 //! - [`reactor`]: `.await` on a descriptor.
 //! - [`Lock`] and [`RLock`]: one at a time, also when one of them is killed.
 //! - [`Value`] and [`Array`]: plain data that processes change, with a lock; [`RawValue`] and [`RawArray`]: by atomics.
+//! - [`ShareableList`]: numbers, texts and bytes that processes change.
 //! - [`named`]: bytes that any process may read and write, also by a name.
 //! - [`ring`]: bytes from one process to another, in order, without a system call while both are awake.
 
@@ -24,6 +25,7 @@ compile_error!("concurrent-futures-ipc needs Linux: memfd with seals, futex and 
 pub mod connection;
 mod doorbell;
 pub mod futex;
+pub mod list;
 mod mapping;
 mod memory;
 pub mod message;
@@ -40,6 +42,7 @@ mod value;
 mod words;
 
 pub use doorbell::Doorbell;
+pub use list::ShareableList;
 pub use memory::SharedMemory;
 #[cfg(not(concurrent_futures_loom))]
 pub use queue::{DoneError, GetError, JoinableQueue, PutError, Queue, QueueIter, SimpleQueue};

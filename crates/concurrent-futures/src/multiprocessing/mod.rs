@@ -8,8 +8,9 @@ pub mod managers;
 mod pool;
 
 pub use concurrent_futures_ipc::connection::{self, Connection, Receiver, RecvError, SendError, Sender, one_way, pipe};
+pub use concurrent_futures_ipc::list;
 pub use concurrent_futures_ipc::named::{SharedMemory, scavenge};
-pub use concurrent_futures_ipc::{Array, ArrayGuard, Integer, RawArray, RawValue, Value, ValueGuard};
+pub use concurrent_futures_ipc::{Array, ArrayGuard, Integer, RawArray, RawValue, ShareableList, Value, ValueGuard};
 pub use concurrent_futures_ipc::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, OverRelease, OwnerDied, Permit, RLock,
     RLockGuard, Semaphore, TryLockError, WaitGuard,

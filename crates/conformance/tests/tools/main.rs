@@ -8,5 +8,6 @@ mod process;
 mod process_ends;
 mod process_fork;
 mod process_start;
+mod shareable_list;
 mod shared_memory;
 mod values;

@@ -77,7 +77,7 @@ impl SharedMemory {
     /// `InvalidInput`: no size; those of the system: no descriptor is left, or no memory.
     pub fn anonymous(size: usize) -> io::Result<Self> {
         check_size(size)?;
-        Ok(SharedMemory { memory: Arc::new(crate::SharedMemory::create(size)?), object: None })
+        Ok(Self::unnamed(Arc::new(crate::SharedMemory::create(size)?)))
     }
 
     /// New memory with this name, or with `None` a new one. Only programs of this user can open it.
@@ -303,6 +303,16 @@ impl SharedMemory {
     pub unsafe fn as_slice(&self) -> &[u8] {
         // SAFETY: mapped as long as the borrow, any bytes are valid, and nobody writes to it, says the caller.
         unsafe { std::slice::from_raw_parts(self.as_ptr().as_ptr(), self.size()) }
+    }
+
+    /// The memory for what is built of it.
+    pub(crate) fn memory(&self) -> &Arc<crate::SharedMemory> {
+        &self.memory
+    }
+
+    /// Memory that has no name, or none yet.
+    pub(crate) fn unnamed(memory: Arc<crate::SharedMemory>) -> Self {
+        SharedMemory { memory, object: None }
     }
 
     pub(crate) fn bytes(&self) -> Words<'_> {
