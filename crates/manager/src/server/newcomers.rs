@@ -9,21 +9,55 @@ use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, sockopt};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// So many may be at the door at once; the next ones are sent away.
+/// So many may be at a door at once. One more takes the place of the one that has been there longest, whom it can hardly be that
+/// knows the key: to prove it takes a moment.
 const AT_THE_DOOR: usize = 64;
+
+/// Those who have proved nothing yet. Each way in has its own door, so strangers from afar crowd nobody out at home.
+#[derive(Debug, Default)]
+struct Door {
+    waiting: Mutex<VecDeque<(u64, OwnedFd)>>,
+}
+
+impl Door {
+    fn enter(self: &Arc<Self>, number: u64, socket: &OwnedFd) -> io::Result<AtTheDoor> {
+        let duplicate = socket.try_clone()?;
+        let mut waiting = self.waiting.lock();
+        if waiting.len() >= AT_THE_DOOR
+            && let Some((_, longest)) = waiting.pop_front()
+        {
+            // Its thread sees the end. If it has ended already, that is as well.
+            let _ = rustix::net::shutdown(&longest, rustix::net::Shutdown::Both);
+        }
+        waiting.push_back((number, duplicate));
+        Ok(AtTheDoor { door: self.clone(), number })
+    }
+}
+
+/// Somebody's place there.
+struct AtTheDoor {
+    door: Arc<Door>,
+    number: u64,
+}
+
+impl Drop for AtTheDoor {
+    fn drop(&mut self) {
+        self.door.waiting.lock().retain(|(number, _)| *number != self.number);
+    }
+}
 
 /// Accepts connections until the server is stopped.
 pub(super) fn let_in(state: &Arc<State>, sockets: &Sockets) -> io::Result<()> {
     // To be closed when there is no other descriptor left: then a client can be let in just to be sent away.
     let mut reserve = File::open("/dev/null").ok();
-    let waiting = Arc::new(AtomicUsize::new(0));
+    let doors = [Arc::<Door>::default(), Arc::default()];
     loop {
         let mut sources = vec![PollFd::new(&sockets.local, PollFlags::IN)];
         sources.extend(sockets.tcp.as_ref().map(|(socket, _)| PollFd::new(socket, PollFlags::IN)));
@@ -39,7 +73,7 @@ pub(super) fn let_in(state: &Arc<State>, sockets: &Sockets) -> io::Result<()> {
         let local = ready[0].then_some((&sockets.local, None));
         for (listener, key) in local.into_iter().chain(tcp.map(|(listener, key)| (listener, Some(key)))) {
             match accept_with(listener, SocketFlags::CLOEXEC) {
-                Ok(socket) => begin(state, socket, key.cloned(), &waiting),
+                Ok(socket) => begin(state, socket, key.cloned(), &doors[usize::from(key.is_some())]),
                 Err(Errno::MFILE | Errno::NFILE) => {
                     drop(reserve.take());
                     let turned_away = accept_with(listener, SocketFlags::CLOEXEC).is_ok();
@@ -63,26 +97,14 @@ pub(super) fn wake(remote: &Arc<Remote>) {
 }
 
 /// A thread for a newcomer, who becomes a session in it.
-fn begin(state: &Arc<State>, socket: OwnedFd, tcp_key: Option<Key>, waiting: &Arc<AtomicUsize>) {
-    if waiting.fetch_add(1, Ordering::Relaxed) >= AT_THE_DOOR {
-        waiting.fetch_sub(1, Ordering::Relaxed);
-        return;
-    }
-    // One that cannot be served for want of threads is closed.
-    let place = AtTheDoor(waiting.clone());
+fn begin(state: &Arc<State>, socket: OwnedFd, tcp_key: Option<Key>, door: &Arc<Door>) {
+    // For want of a descriptor or a thread it is closed; the client sees that.
+    let Ok(place) = door.enter(state.number(), &socket) else { return };
     let state = state.clone();
     let _ = std::thread::Builder::new().name("cf-session".into()).spawn(move || {
         // There is nobody to whom an error could be said: a stranger is sent away, a client knows from his side.
         let _ = welcome(&state, socket, tcp_key, place);
     });
-}
-
-struct AtTheDoor(Arc<AtomicUsize>);
-
-impl Drop for AtTheDoor {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 fn welcome(state: &Arc<State>, socket: OwnedFd, tcp_key: Option<Key>, place: AtTheDoor) -> io::Result<()> {

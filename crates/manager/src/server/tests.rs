@@ -1,1 +1,327 @@
-//! Tests of the server.
+//! The server as threads of this process, behind the same sockets.
+
+use super::*;
+use crate::client::{Asking, ManagerClient, Patience, ask};
+use crate::error::ManagerError;
+use crate::handles::sealed::Of;
+use crate::handles::{ManagedList, ManagedQueue};
+use crate::nesting::Outgoing;
+use crate::wire::auth::Purpose;
+use crate::wire::{Frame, Op, Status, WAIT};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const KEY: &[u8] = b"the key";
+
+struct Server {
+    state: Arc<State>,
+    client: ManagerClient,
+    remote: Arc<Remote>,
+    tcp: std::net::SocketAddr,
+}
+
+impl Server {
+    fn start() -> Server {
+        let (address, local) = Address::new_local().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let tcp = listener.local_addr().unwrap();
+        let (key, id) = (Key::random().unwrap(), crate::wire::auth::random().unwrap());
+        let state = State::new(id, address, key).unwrap();
+        state.start(Sockets { local, tcp: Some((listener.into(), Key::new(KEY).unwrap())) }).unwrap();
+        let remote = state.remote.clone();
+        Server { client: ManagerClient::of(remote.clone()), remote, state, tcp }
+    }
+
+    /// An authenticated connection, without the manners of a client.
+    fn link(&self) -> Link {
+        self.remote.connect(Purpose::Calls).unwrap()
+    }
+
+    fn is_well(&self) {
+        let list = self.client.list([1_u8]).unwrap();
+        assert_eq!(list.to_vec().unwrap(), [1]);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.state.stop();
+    }
+}
+
+fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let limit = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < limit, "not in {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn frame(op: Op, object: u64, flags: u8) -> Frame {
+    Frame { code: op as u8, flags, object, ..Frame::default() }
+}
+
+fn has_ended(link: &mut Link) -> bool {
+    crate::wire::link::readable(&*link, Some(Instant::now() + PATIENCE)).unwrap()
+        && !matches!(link.receive(), Ok(Some(_)))
+}
+
+#[test]
+fn who_breaks_the_rules_harms_himself_alone() {
+    let server = Server::start();
+    let lock = server.client.lock().unwrap();
+    let event = server.client.event().unwrap();
+    let mut oversized = frame(Op::Objects, 0, 0).header(0).unwrap();
+    oversized[0..4].copy_from_slice(&u32::MAX.to_le_bytes());
+    for garbage in [&[0xff; 64][..], &oversized] {
+        let mut link = server.link();
+        link.send_raw(garbage).unwrap();
+        assert!(has_ended(&mut link));
+    }
+    // Not asked for; unknown; another request, or nonsense, instead of a cancellation.
+    for frames in [
+        vec![frame(Op::Cancel, 0, 0)],
+        vec![Frame { code: 250, ..Frame::default() }],
+        vec![frame(Op::Wait, event.raw().object(), WAIT), frame(Op::Objects, 0, 0)],
+    ] {
+        let mut link = server.link();
+        frames.iter().for_each(|frame| link.send(frame, &[]).unwrap());
+        assert!(has_ended(&mut link));
+    }
+    // Half a frame, for as long as it likes; with a lock.
+    let mut stalled = server.link();
+    stalled.send(&frame(Op::Acquire, lock.raw().object(), 0), &[]).unwrap();
+    assert_eq!(stalled.receive().unwrap().unwrap().code, Status::Done as u8);
+    stalled.send_raw(&[0; 10]).unwrap();
+    server.is_well();
+    assert!(lock.try_lock().unwrap().is_none());
+    drop(stalled);
+    assert!(matches!(lock.lock_timeout(PATIENCE), Err(crate::LockError::OwnerDied(_))));
+}
+
+#[test]
+fn strangers_are_sent_away_and_crowd_nobody_out() {
+    let server = Server::start();
+    let silent: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(server.tcp).unwrap()).collect();
+    let remote = ManagerClient::connect(server.tcp, KEY).unwrap();
+    assert_eq!(remote.list([1_u8]).unwrap().len().unwrap(), 1);
+    server.is_well();
+    drop(silent);
+    let mut garbage = Link::new(TcpStream::connect(server.tcp).unwrap().into(), false);
+    garbage.send_raw(&[7; 4096]).unwrap();
+    while garbage.receive_exact::<1>(Instant::now() + PATIENCE).is_ok() {}
+    for key in [&b"another key"[..], b"the ke", b"the key "] {
+        assert!(matches!(ManagerClient::connect(server.tcp, key), Err(ManagerError::Refused(_))));
+    }
+    assert!(matches!(ManagerClient::connect(server.tcp, b""), Err(ManagerError::Invalid(_))));
+    server.is_well();
+}
+
+#[test]
+fn no_peer_reaches_code_that_is_not_for_calls() {
+    let server = Server::start();
+    let list = server.client.list([1_u8]).unwrap();
+    let code: fn() = no_peer_reaches_code_that_is_not_for_calls;
+    for number in [0, 1, u64::MAX, code as usize as u64, 0x1000, 0x1_0000] {
+        for op in [Op::Call, Op::Make] {
+            let asking = Asking::of(op, list.raw_handle().object()).number(number);
+            let error = ask(&server.remote, asking, Outgoing::default(), Patience::None).unwrap_err();
+            assert!(matches!(error, ManagerError::Invalid(_)), "{error}");
+        }
+    }
+    // A genuine entry on an object of another type.
+    let other = ManagedList::<String>::of(list.raw_handle().clone());
+    assert!(
+        matches!(other.push("text".to_owned()), Err(ManagerError::WrongType { found, .. }) if found.contains("u8"))
+    );
+    let queue = ManagedQueue::<u8>::of(list.raw_handle().clone());
+    assert!(matches!(queue.put(1).unwrap_err().error, ManagerError::WrongType { .. }));
+    let list = ManagedList::<u8>::of(server.client.event().unwrap().raw().clone());
+    assert!(matches!(list.len(), Err(ManagerError::WrongType { found, .. }) if found == "an event"));
+    let asking = Asking::of(Op::Set, 1 << 40);
+    assert!(matches!(
+        ask(&server.remote, asking, Outgoing::default(), Patience::None),
+        Err(ManagerError::NoSuchObject)
+    ));
+}
+
+#[test]
+fn an_object_goes_with_its_last_token() {
+    let server = Server::start();
+    let count = || server.client.object_count().unwrap();
+    // As another process would have it: a copy of the token, and nothing else.
+    let mut link = server.link();
+    link.send(&frame(Op::NewEvent, 0, 0), &[]).unwrap();
+    let mut reply = link.receive().unwrap().unwrap();
+    let token = reply.descriptors.pop().unwrap();
+    let copy = token.try_clone().unwrap();
+    drop((token, link));
+    assert_eq!(count(), 1);
+    // What somebody writes does not matter.
+    rustix::io::write(&copy, b"nonsense").unwrap();
+    assert_eq!(count(), 1);
+    drop(copy);
+    until("the object is gone", || count() == 0);
+}
+
+#[test]
+fn a_handle_within_a_value_keeps_its_object() {
+    let server = Server::start();
+    let count = || server.client.object_count().unwrap();
+    for tcp in [false, true] {
+        let client = if tcp { ManagerClient::connect(server.tcp, KEY).unwrap() } else { server.client.clone() };
+        let inner = client.list([1_u32, 2]).unwrap();
+        let outer = client.list([inner.clone(), inner]).unwrap();
+        assert_eq!(count(), 2, "{tcp}");
+        let back = outer.pop().unwrap().unwrap();
+        back.push(3).unwrap();
+        assert_eq!(outer.get(0).unwrap().unwrap().to_vec().unwrap(), [1, 2, 3]);
+        drop(outer);
+        until("the outer one is gone", || count() == 1);
+        assert_eq!(back.len().unwrap(), 3);
+        drop(back);
+        until("all are gone", || count() == 0);
+
+        let queue: ManagedQueue<ManagedList<u8>> = client.queue().unwrap();
+        queue.put(client.list([9]).unwrap()).unwrap();
+        assert_eq!(count(), 2);
+        assert_eq!(queue.get().unwrap().get(0).unwrap(), Some(9));
+        until("the item is gone", || count() == 1);
+        drop(queue);
+        until("all are gone", || count() == 0);
+    }
+}
+
+#[test]
+fn a_published_object_stays_until_its_name_goes() {
+    let server = Server::start();
+    server.client.publish("it", &server.client.event().unwrap()).unwrap();
+    let found: crate::ManagedEvent = server.client.lookup("it").unwrap();
+    found.set().unwrap();
+    drop(found);
+    assert!(server.client.lookup::<crate::ManagedEvent>("it").unwrap().is_set().unwrap());
+    server.client.unpublish("it").unwrap();
+    assert!(matches!(server.client.unpublish("it"), Err(ManagerError::NoSuchName(name)) if name == "it"));
+    until("it is gone", || server.client.object_count().unwrap() == 0);
+}
+
+#[test]
+fn a_function_that_panics_or_waits_harms_nobody() {
+    let server = Server::start();
+    let slow = server.client.object(|()| 0_u8, ()).unwrap();
+    let (event, entered) = (server.client.event().unwrap(), server.client.event().unwrap());
+    std::thread::scope(|scope| {
+        let handles = (event.clone(), entered.clone());
+        let slow = slow.clone();
+        let call = scope.spawn(move || {
+            slow.call(
+                |object, (event, entered): (crate::ManagedEvent, crate::ManagedEvent)| {
+                    entered.set().unwrap();
+                    event.wait().unwrap();
+                    *object += 1;
+                    *object
+                },
+                handles,
+            )
+        });
+        entered.wait().unwrap();
+        server.is_well();
+        event.set().unwrap();
+        assert_eq!(call.join().unwrap().unwrap(), 1);
+    });
+    let error = slow
+        .call(
+            |object, ()| {
+                *object = 7;
+                panic!("no {}", "way")
+            },
+            (),
+        )
+        .map(|(): ()| ())
+        .unwrap_err();
+    assert!(
+        matches!(&error, ManagerError::Panicked(panic) if panic.message() == "no way" && panic.location().is_some()),
+        "{error}"
+    );
+    assert_eq!(slow.call(|object, ()| *object, ()).unwrap(), 7);
+    let itself = slow.clone();
+    let error =
+        slow.call(|_, itself: crate::Handle<u8>| itself.call(|_, ()| (), ()).unwrap_err().to_string(), itself).unwrap();
+    assert!(error.contains("wait for itself"), "{error}");
+}
+
+#[test]
+fn everybody_who_waits_hears_of_the_end() {
+    let server = Server::start();
+    let (event, lock, queue) =
+        (server.client.event().unwrap(), server.client.lock().unwrap(), server.client.queue::<u8>().unwrap());
+    let guard = lock.lock().unwrap();
+    std::thread::scope(|scope| {
+        let waiters = [
+            scope.spawn(|| event.wait().unwrap_err()),
+            scope.spawn(|| queue.get().unwrap_err()),
+            scope.spawn(|| lock.lock().map(drop).unwrap_err().recover().map(drop).unwrap_err()),
+        ];
+        until("all are there", || server.state.connections.lock().len() >= 4);
+        server.state.stop();
+        for waiter in waiters {
+            assert!(matches!(waiter.join().unwrap(), ManagerError::Gone(_)));
+        }
+    });
+    assert!(matches!(guard.unlock(), Err(ManagerError::Gone(_))));
+    assert!(matches!(event.is_set(), Err(ManagerError::Gone(_))));
+    assert!(matches!(server.client.event(), Err(ManagerError::Gone(_))));
+}
+
+#[test]
+fn an_item_for_a_client_that_has_gone_comes_back() {
+    let server = Server::start();
+    let queue = server.client.queue::<u8>().unwrap();
+    for item in 0..50 {
+        let mut link = server.link();
+        link.send(&frame(Op::Get, queue.raw().object(), WAIT), &[]).unwrap();
+        // It goes at about the time that the item comes.
+        std::thread::scope(|scope| {
+            scope.spawn(|| drop(link));
+            queue.put(item).unwrap();
+        });
+    }
+    queue.put(99).unwrap();
+    let mut last = None;
+    loop {
+        match queue.get_timeout(PATIENCE).unwrap() {
+            99 => break,
+            item => {
+                assert!(last < Some(item), "{item} after {last:?}");
+                last = Some(item);
+            }
+        }
+    }
+}
+
+#[test]
+fn descriptors_travel_to_a_local_server_only() {
+    let server = Server::start();
+    let (local, remote) =
+        (server.client.queue().unwrap(), ManagerClient::connect(server.tcp, KEY).unwrap().queue().unwrap());
+    let bytes: Vec<u8> = (0..1 << 20).map(|i| i as u8).collect();
+    let shared = concurrent_futures_ipc::SharedBytes::from(bytes.clone());
+    local.put(shared.clone()).unwrap();
+    assert!(local.get().unwrap()[..] == bytes[..]);
+    let error = remote.put(shared).unwrap_err().error;
+    assert!(matches!(&error, ManagerError::Codec(words) if words.contains("TCP")), "{error}");
+}
+
+#[test]
+fn a_handle_is_for_this_program_alone() {
+    let server = Server::start();
+    let list = server.client.list([1_u8]).unwrap();
+    assert!(postcard::to_allocvec(&list).unwrap_err().to_string().len() > 1);
+    assert!(postcard::to_allocvec(&server.client).is_err());
+    // Of another manager: as a part of a value of this one it travels with its token.
+    let other = Server::start();
+    let lists = other.client.list([list.clone()]).unwrap();
+    assert_eq!(lists.get(0).unwrap().unwrap(), list);
+}
