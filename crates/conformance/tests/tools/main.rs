@@ -3,6 +3,8 @@
 
 mod elsewhere;
 mod locks;
+mod manager_deaths;
+mod managers;
 mod pool;
 mod process;
 mod process_ends;
