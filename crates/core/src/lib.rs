@@ -52,7 +52,7 @@ pub use init::InitResult;
 pub use map::{BufferedMap, Map, MapStream, MapUnordered};
 pub use output::TaskOutput;
 pub use portable::Portable;
-pub use task::{Backoff, Grace, Limits, RetryOn, Task};
+pub use task::{Backoff, Grace, Limits, RetryOn, Task, block_on};
 pub use unobserved::on_unobserved_error;
 pub use wait::{
     AsCompleted, AsCompletedStream, AsCompletedTimeout, ReturnWhen, Unfinished, Waitable, as_completed, wait,

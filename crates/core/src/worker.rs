@@ -5,6 +5,7 @@
 //! otherwise tells its pool that it is about to sleep, so that the pool can put a substitute in its place.
 
 use crate::PoolId;
+use crate::task::Host;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
@@ -36,6 +37,10 @@ pub trait WorkerThread: fmt::Debug {
     fn block_begin(&self);
     /// It woke up.
     fn block_end(&self);
+    /// Where async tasks of its pool wait without a worker; `None` if they are to be run to their end by the worker.
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        None
+    }
 }
 
 thread_local! {
@@ -71,6 +76,14 @@ impl Drop for Guard {
 /// The pool whose worker this thread is.
 pub fn current_pool() -> Option<PoolId> {
     POOL.get()
+}
+
+/// The host of the pool with this number, if this thread works for it.
+pub(crate) fn host(home: Option<PoolId>) -> Option<Arc<dyn Host>> {
+    if home.is_none() || home != current_pool() {
+        return None;
+    }
+    CURRENT.try_with(|current| current.borrow().as_ref()?.host()).ok().flatten()
 }
 
 /// Runs `wait`, which may sleep, and has the pool of this thread (if any) stand in for it meanwhile.

@@ -3,7 +3,7 @@
 use crate::ThreadPoolBuilder;
 use crate::crew::{AtExit, Crew, Job, Settings, WhenFull};
 use crate::handle::Weak;
-use concurrent_futures_core::task::{closure, refuse_limits, refuse_priority};
+use concurrent_futures_core::task::{closure, refuse_limits, refuse_priority, spawned};
 use concurrent_futures_core::{
     BuildError, Executor, Future, Handle, OnDrop, Refusal, Shutdown, ShutdownTimeout, Stats, Task, TaskError,
 };
@@ -95,6 +95,36 @@ impl ThreadPoolExecutor {
         let (task, future) = closure(f);
         self.submit_task(task);
         future
+    }
+
+    /// Submits a future, which may be any that can move between threads: an async block, say. It is polled by whichever worker is
+    /// free when it has been woken, and has none while it waits, so many more can wait at once than there are threads.
+    ///
+    /// It is work of the pool until it is done, also after [`shutdown`](Executor::shutdown): one that is never woken again is pending
+    /// until it is cancelled ([`cancel`](Future::cancel) drops it where it waits; `shutdown` with `cancel_futures`
+    /// does that to all) or aborted. Waits for room and is refused as [`spawn`](Self::spawn). For functions, and on other executors:
+    /// [`submit_async`](concurrent_futures_core::ExecutorExt::submit_async).
+    ///
+    /// ```
+    /// use concurrent_futures_core::{ExecutorExt, Promise};
+    /// use concurrent_futures_thread::ThreadPoolExecutor;
+    ///
+    /// let pool = ThreadPoolExecutor::new(1)?;
+    /// let (promise, answer) = Promise::pair();
+    /// let waiting = pool.spawn_async(async move { answer.await.map(|x: u32| x + 1) });
+    /// assert_eq!(pool.submit(|x: u32| x, 1).result().unwrap(), 1); // the only thread is free
+    /// promise.set_result(41).unwrap();
+    /// assert_eq!(waiting.result().unwrap().unwrap(), 42);
+    /// # Ok::<(), concurrent_futures_core::BuildError>(())
+    /// ```
+    pub fn spawn_async<F>(&self, future: F) -> Future<F::Output>
+    where
+        F: std::future::Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (task, outcome) = spawned(future);
+        self.submit_task(task);
+        outcome
     }
 
     /// From now on, at most `max_workers` threads run tasks at once.
@@ -217,7 +247,7 @@ pub(crate) fn offer(crew: &Arc<Crew>, task: Task, when_full: WhenFull) -> Result
     task.set_home(crew.id);
     crew.submit(Job::Task(task), when_full).map_err(|(job, why)| match job {
         Job::Task(task) => (task, why),
-        Job::Scoped(_) => unreachable!("the job that comes back is the one that was given"),
+        Job::Scoped(_) | Job::Poll(_) => unreachable!("the job that comes back is the one that was given"),
     })
 }
 

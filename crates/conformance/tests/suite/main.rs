@@ -2,6 +2,7 @@
 //! `topic::executor::test`. What is covered, and what is not and why, is in `docs/conformance.md`.
 
 mod as_completed;
+mod async_tasks;
 mod callbacks;
 mod cancel;
 mod context;

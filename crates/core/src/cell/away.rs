@@ -59,23 +59,29 @@ impl Ref {
 
     /// From now on `remote` knows whether the task has started. It may stay as long as the cell. False: it is resolved already.
     pub(crate) fn set_remote(&self, remote: Arc<dyn Remote>) -> bool {
-        self.link(remote, AWAY)
+        self.link(remote, AWAY, PENDING)
     }
 
     /// The same for a link that must not stay: whoever resolves drops it.
     pub(crate) fn set_source(&self, source: Arc<dyn Remote>) -> bool {
-        self.link(source, AWAY | LISTENED)
+        self.link(source, AWAY | LISTENED, PENDING)
     }
 
-    fn link(&self, remote: Arc<dyn Remote>, flags: u32) -> bool {
+    /// The running task, whose work has moved there, waits. From now on it can be cancelled. False: it is resolved already.
+    pub(crate) fn set_suspended(&self, task: Arc<dyn Remote>) -> bool {
+        self.link(task, AWAY | LISTENED, RUNNING)
+    }
+
+    /// False, and without effect, when the cell is not in `phase`.
+    fn link(&self, remote: Arc<dyn Remote>, flags: u32, in_phase: u32) -> bool {
         let mut listeners = self.listeners();
         let before = listeners.set_remote(Some(remote));
         let state = self.set_flag(flags);
-        let pending = phase(state) == PENDING;
-        let after = if pending { None } else { listeners.set_remote(None) };
+        let linked = phase(state) == in_phase;
+        let after = if linked { None } else { listeners.set_remote(None) };
         drop(listeners);
         drop((before, after));
-        pending
+        linked
     }
 
     pub(crate) fn remote(&self) -> Option<Arc<dyn Remote>> {

@@ -80,7 +80,7 @@ impl Header {
 
 impl Ref {
     /// For a cell that nobody else knows yet.
-    pub(super) fn put_meta(&self, meta: Box<Meta>) {
+    pub(crate) fn put_meta(&self, meta: Box<Meta>) {
         self.extras.store(Extras::make(Some(meta)).as_ptr(), Ordering::Release);
     }
 }

@@ -47,9 +47,7 @@ impl Ref {
 
     /// Resolves with an error, from outside or as the executor. Gives the error back when somebody was faster.
     pub(crate) fn fail(&self, why: TaskError, also_running: bool, place: Place) -> Result<(), TaskError> {
-        let cancelled = if why.is_cancelled() { CANCELLED } else { 0 };
-        let started = if why.kind().is_of_an_attempt() { STARTED } else { 0 };
-        let flags = FAILED | cancelled | started;
+        let flags = flags_of(&why);
         if !self.begin_write(also_running, flags) {
             return Err(why);
         }
@@ -103,9 +101,13 @@ impl Ref {
         attempt: u32,
         place: Place,
     ) -> Result<(), TaskError> {
-        // Whoever resolves takes it out of the list.
+        let flags = flags_of(&why);
+        if !self.begin_write(true, flags) {
+            return Err(why);
+        }
+        // Now that no other link can be made any more, and before this one is taken out of the list.
         let remote = self.remote();
-        self.fail(why, true, place)?;
+        self.write_error(why, flags, place);
         if let Some(remote) = remote {
             remote.stop(stop, attempt);
         }
@@ -135,12 +137,14 @@ impl Ref {
         self.state() & CANCELLED != 0
     }
 
-    /// Resolves with an error unless somebody has started the task, here or in a worker process.
+    /// Resolves with an error unless somebody has started the task, here or in a worker process. An async task that waits can
+    /// be taken back, too.
     pub(crate) fn fail_unstarted(&self, why: TaskError, place: Place) -> bool {
         let flags = FAILED | if why.is_cancelled() { CANCELLED } else { 0 };
         let before = loop {
             let word = self.word.load(Ordering::Acquire);
-            if phase(word as u32) != PENDING {
+            let is_running = phase(word as u32) == RUNNING;
+            if !(phase(word as u32) == PENDING || is_running && word as u32 & AWAY != 0) {
                 return false;
             }
             if word as u32 & AWAY == 0 {
@@ -152,13 +156,14 @@ impl Ref {
             }
             // Without the lock: revoking may resolve this very cell (a derived future cancels its source).
             let remote = self.remote();
-            let revoked = remote.as_ref().is_none_or(|remote| remote.try_revoke());
+            // What runs and has no link (any more) runs here.
+            let revoked = remote.as_ref().map_or(!is_running, |remote| remote.try_revoke());
             // Under the lock, with which `set_remote` sends the task away: what was asked is still all there is to ask.
             let listeners = self.listeners();
             if !listeners.has_remote(remote.as_ref()) {
                 continue;
             }
-            let before = if revoked { self.swap_to_writing(false, flags) } else { None };
+            let before = if revoked { self.swap_to_writing(is_running, flags) } else { None };
             drop(listeners);
             let Some(before) = before else { return false };
             break before;
@@ -235,6 +240,13 @@ impl Ref {
         }
         false
     }
+}
+
+/// Those of an outcome that is this error.
+fn flags_of(why: &TaskError) -> u32 {
+    let cancelled = if why.is_cancelled() { CANCELLED } else { 0 };
+    let started = if why.kind().is_of_an_attempt() { STARTED } else { 0 };
+    FAILED | cancelled | started
 }
 
 /// Nobody has claimed the work, and nobody borrows it.

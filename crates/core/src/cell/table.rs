@@ -115,6 +115,13 @@ impl<W: Work> TableOf<W> {
             crate::timer::watch(&cell);
             meta.has_timer()
         });
+        if W::SUSPENDS {
+            let cell = if releases { ManuallyDrop::into_inner(cell) } else { Ref::clone(&cell) };
+            // Nothing is left of it here.
+            cell.clear_flags(WORK);
+            // SAFETY: it is the cell of this work.
+            return unsafe { work.suspend(cell) };
+        }
         let outcome = with_running(&*cell, || panics::catch(|| work.run(&cell)));
         let outcome = outcome.map_err(|kind| TaskError::new(kind).of_task(|| cell.info()));
         let failed = outcome.is_err();

@@ -10,8 +10,20 @@ use crate::task::{Call, Reply};
 pub(crate) trait Work: Sized {
     type Out;
 
+    /// Whether it is an async task: then [`suspend`](Self::suspend) is called instead of `run`.
+    const SUSPENDS: bool = false;
+
     /// `cell` is the one that this work is of.
     fn run(self, cell: &Ref) -> Result<Self::Out, TaskErrorKind>;
+
+    /// Begins to run an async task, and completes `cell`, which is running and has no work any more, then or later.
+    ///
+    /// # Safety
+    /// `cell` is the one that this work was of.
+    unsafe fn suspend(self, cell: Ref) {
+        let _ = cell;
+        unreachable!("it does not suspend")
+    }
 
     /// The work as bytes, for a worker process.
     fn encode(&self) -> Result<Call, TaskErrorKind> {

@@ -7,8 +7,8 @@ use crate::error::{Refusal, TaskError, TrySubmitError};
 use crate::future::Future;
 use crate::map::{BufferedMap, Map, MapUnordered, Options, start};
 use crate::task::{
-    Again, Backoff, Cloner, Deadline, Fallible, Function, Grace, Meta, One, Plain, Retried, RetryOn, Task, Unbound,
-    call,
+    Again, Async, AsyncCall, AsyncFallible, AsyncFunction, Backoff, Cloner, Deadline, Fallible, Function, Grace, Meta,
+    One, Outcome, Plain, Retried, RetryOn, Task, Unbound, call, pair,
 };
 use std::error::Error;
 use std::fmt;
@@ -223,6 +223,57 @@ where
     pub fn submit_fallible(self) -> Future<R> {
         let again = again(self.clone, self.judge);
         submit(self.executor, Fallible(self.f), self.args, self.meta, again)
+    }
+}
+
+impl<E: Executor + ?Sized, A: Portable, F> TaskBuilder<'_, E, A, F>
+where
+    F: std::future::Future + Send + 'static,
+{
+    /// Submits an async task; see [`ExecutorExt::submit_async`](super::ExecutorExt::submit_async). All that can be said of a task
+    /// can be said of it, but for [`retry_if`](Self::retry_if), which would see the future and not its value: it is refused.
+    ///
+    /// ```
+    /// use concurrent_futures_core::{ExecutorExt, SerialExecutor, task};
+    ///
+    /// async fn flaky(x: u32) -> u32 {
+    ///     if task::current().attempt() < 3 { panic!("not yet") }
+    ///     x * 2
+    /// }
+    /// let future = SerialExecutor::new().task(flaky, 21).retries(5).submit_async();
+    /// assert_eq!(future.attempts(), 3);
+    /// assert_eq!(future.result().unwrap(), 42);
+    /// ```
+    pub fn submit_async(self) -> Future<F::Output>
+    where
+        F::Output: Portable,
+    {
+        self.submit_call(Async)
+    }
+
+    /// Submits an async task that may fail; see
+    /// [`ExecutorExt::submit_async_fallible`](super::ExecutorExt::submit_async_fallible).
+    pub fn submit_async_fallible(self) -> Future<<F::Output as Outcome>::Value>
+    where
+        F::Output: Outcome + Send + 'static,
+        <F::Output as Outcome>::Value: Portable,
+    {
+        self.submit_call(AsyncFallible)
+    }
+
+    fn submit_call<C>(self, function: impl FnOnce(fn(A) -> F) -> C) -> Future<C::Out>
+    where
+        C: AsyncFunction<Args = A>,
+    {
+        if self.judge.is_some() {
+            let why = "`retry_if` sees what the function returns, which is the future of an async task; look at the value there";
+            return Future::ready(Err(Refusal::Unsupported(why.into()).into()));
+        }
+        let again = self.clone.filter(|_| self.meta.retry.more > 0).map(|clone| Again { clone, judge: None });
+        let one = One { function: function(self.f), context: Unbound, args: self.args };
+        let (task, future) = pair(AsyncCall { one, again }, self.meta.boxed());
+        hand_over(self.executor, task);
+        future
     }
 }
 

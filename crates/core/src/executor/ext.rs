@@ -5,7 +5,7 @@ use crate::Portable;
 use crate::error::{TaskError, TrySubmitError};
 use crate::future::Future;
 use crate::map::{Map, MapUnordered};
-use crate::task::{Fallible, One, Plain, Star, Unbound, pair};
+use crate::task::{Fallible, One, Outcome, Plain, Star, Unbound, pair};
 use std::error::Error;
 use std::time::Duration;
 
@@ -86,6 +86,54 @@ pub trait ExecutorExt: Executor {
         let (task, future) = pair(One { function: Fallible(f), context: Unbound, args }, None);
         self.submit_task(task);
         future
+    }
+
+    /// Submits an async function; the future has what its future gives.
+    ///
+    /// On a thread pool a task that waits for something has no worker meanwhile: it is polled by whichever worker is free when it
+    /// has been woken, so thousands of them can wait on two threads. In a worker process, and on the serial executor, it is polled
+    /// to its end by one thread, one task at a time.
+    ///
+    /// [`cancel`](Future::cancel) also cancels a task that has begun and waits, by dropping its future where it waits (on processes: a
+    /// task that has not begun); [`abort`](Future::abort), timeouts, retries and names are as for other tasks. In it,
+    /// [`task::current`](crate::task::current) is the task whichever thread polls it. A task is nobody's runtime: what it awaits must
+    /// be content with any executor, or be run within its own runtime's context (see the guide).
+    ///
+    /// ```
+    /// use concurrent_futures_core::{ExecutorExt, SerialExecutor};
+    ///
+    /// async fn double(x: u32) -> u32 {
+    ///     std::future::ready(x).await * 2
+    /// }
+    /// let future = SerialExecutor::new().submit_async(double, 21);
+    /// assert_eq!(future.result().unwrap(), 42);
+    /// ```
+    fn submit_async<A: Portable, F>(&self, f: fn(A) -> F, args: A) -> Future<F::Output>
+    where
+        F: std::future::Future + Send + 'static,
+        F::Output: Portable,
+    {
+        self.task(f, args).submit_async()
+    }
+
+    /// As [`submit_async`](Self::submit_async), for calls that may fail; see [`submit_fallible`](Self::submit_fallible).
+    ///
+    /// ```
+    /// use concurrent_futures_core::{ExecutorExt, SerialExecutor};
+    ///
+    /// async fn parse(s: String) -> Result<u8, std::num::ParseIntError> {
+    ///     s.parse()
+    /// }
+    /// let future = SerialExecutor::new().submit_async_fallible(parse, "two".into());
+    /// assert!(future.result().unwrap_err().is_failed());
+    /// ```
+    fn submit_async_fallible<A: Portable, F>(&self, f: fn(A) -> F, args: A) -> Future<<F::Output as Outcome>::Value>
+    where
+        F: std::future::Future + Send + 'static,
+        F::Output: Outcome + Send + 'static,
+        <F::Output as Outcome>::Value: Portable,
+    {
+        self.task(f, args).submit_async_fallible()
     }
 
     /// One task with more to say about it: `ex.task(f, args).name("x").timeout(d).submit()`.

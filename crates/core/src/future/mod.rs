@@ -19,6 +19,7 @@ use crate::TaskId;
 use crate::cell::{Place, Ref, Until, state};
 use crate::error::TaskError;
 use crate::output::TaskOutput;
+use crate::task::Meta;
 use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
@@ -86,6 +87,18 @@ impl<T> Future<T> {
         // SAFETY: the cell was made with `T`.
         let set = unsafe { promise.set(outcome, Place::Here) };
         debug_assert!(set.is_ok(), "a new cell is pending");
+        // SAFETY: the cell was made with `T`, and this is its only by-move owner.
+        unsafe { Future::from_ref(future) }
+    }
+
+    /// A future that nobody completes; its deadline, if any, does.
+    pub(crate) fn unfulfilled(meta: Meta) -> Self
+    where
+        T: Send + 'static,
+    {
+        let (promise, future) = Ref::empty::<T>();
+        promise.put_meta(Box::new(meta));
+        crate::timer::watch(&promise);
         // SAFETY: the cell was made with `T`, and this is its only by-move owner.
         unsafe { Future::from_ref(future) }
     }

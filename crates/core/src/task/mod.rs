@@ -1,5 +1,6 @@
 //! A submitted task, as executors see it.
 
+mod asynchronous;
 mod body;
 mod chunk;
 mod context;
@@ -11,12 +12,14 @@ mod policy;
 mod retried;
 mod serve;
 
+pub use asynchronous::{AsyncTask, Host, Outcome, Poll, block_on, spawned};
 pub use body::{closure, scoped_closure};
 pub use context::{Context, StoredContext};
 pub use current::{Current, RunningTask, current, with_running};
 pub use policy::{Backoff, Grace, Limits, RetryOn, Stop, Verdict};
 pub use serve::{DecodeScope, Entry, Reply, Served, Status, WorkerEnv, decode_error, encode_error, serve};
 
+pub(crate) use asynchronous::{Async, AsyncFallible, AsyncFunction, Call as AsyncCall};
 pub(crate) use body::One;
 pub(crate) use chunk::{Chunk, Places};
 pub(crate) use context::{Bound, Unbound};

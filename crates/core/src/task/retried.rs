@@ -94,7 +94,11 @@ impl<F: Function> Work for Retried<F> {
 
 /// What follows an attempt that ended like this: another one after a pause, or the task's error, because it was too late and
 /// there is no time for another; `None`: its outcome is the task's.
-fn next_attempt(cell: &Ref, again: bool, error: Option<&TaskErrorKind>) -> Option<Result<Duration, TaskErrorKind>> {
+pub(super) fn next_attempt(
+    cell: &Ref,
+    again: bool,
+    error: Option<&TaskErrorKind>,
+) -> Option<Result<Duration, TaskErrorKind>> {
     let meta = cell.meta()?;
     let stopped = meta.is_stopped();
     let verdict = if again { Some(Verdict::Unsatisfied) } else { error.and_then(Verdict::of) };

@@ -4,9 +4,11 @@ use super::parker::Parker;
 use super::state::State;
 use super::{Crew, Job};
 use crate::scope::Ledger;
+use concurrent_futures_core::task::AsyncTask;
 use concurrent_futures_core::worker::{blocking, current_pool};
 use concurrent_futures_core::{
-    Refusal, Shutdown, ShutdownTimeout, Task, UnfinishedTask, exit, wait_for_callbacks, wait_for_callbacks_until,
+    Refusal, Shutdown, ShutdownTimeout, Task, TaskError, UnfinishedTask, exit, wait_for_callbacks,
+    wait_for_callbacks_until,
 };
 use parking_lot::Mutex;
 use std::sync::atomic::Ordering;
@@ -25,12 +27,16 @@ impl Crew {
         let mut state = self.lock();
         state.close();
         let cancelled = if how.cancel_futures { self.drain(&mut state) } else { Vec::new() };
+        let waiting = if how.cancel_futures { state.waiting() } else { Vec::new() };
         let sleepers = self.end(&mut state);
-        let is_empty = state.threads() == 0;
+        let is_empty = state.threads() == 0 && !state.has_waiting();
         drop(state);
         wake(sleepers);
         for job in cancelled {
             job.cancel();
+        }
+        for task in waiting {
+            task.cancel();
         }
         // A worker cannot wait for itself.
         let is_worker = current_pool() == Some(self.id);
@@ -67,6 +73,8 @@ impl Crew {
     fn unfinished(&self) -> Vec<UnfinishedTask> {
         let state = self.lock();
         let mut tasks: Vec<_> = state.desks().filter_map(|desk| desk.task()).collect();
+        let polled: Vec<_> = tasks.iter().map(|task| task.id).collect();
+        tasks.extend(state.waiting().iter().map(AsyncTask::unfinished).filter(|task| !polled.contains(&task.id)));
         let mut scopes: Vec<Arc<Ledger>> = Vec::new();
         for job in state.queue.jobs() {
             match job {
@@ -74,6 +82,7 @@ impl Crew {
                 Job::Task(task) => tasks.push(unfinished(task)),
                 Job::Scoped(ledger) if scopes.iter().any(|known| Arc::ptr_eq(known, ledger)) => {}
                 Job::Scoped(ledger) => scopes.push(Arc::clone(ledger)),
+                Job::Poll(_) => {}
             }
         }
         drop(state);
@@ -92,11 +101,16 @@ impl Crew {
         let mut state = self.lock();
         state.break_down(why);
         let orphans = self.drain(&mut state);
+        // There may be no worker left that could go on with them.
+        let waiting = state.waiting();
         let sleepers = self.end(&mut state);
         drop(state);
         wake(sleepers);
         for orphan in orphans {
             orphan.refuse(Refusal::Broken(why.into()));
+        }
+        for task in waiting {
+            task.fail(TaskError::from(Refusal::Broken(why.into())));
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a worker is on, for who asks what is not done yet.
 
+use concurrent_futures_core::task::Poll;
 use concurrent_futures_core::{Task, TaskId, UnfinishedTask};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +29,12 @@ impl Desk {
             *self.name.lock() = Some((task.id(), name.into()));
         }
         self.id.store(task.id().get(), Ordering::Release);
+    }
+
+    pub(crate) fn begin_poll(&self, poll: &Poll) {
+        let task = poll.task().unfinished();
+        *self.name.lock() = task.name.map(|name| (task.id, name));
+        self.id.store(task.id.get(), Ordering::Release);
     }
 
     pub(crate) fn end(&self) {

@@ -2,6 +2,7 @@
 
 use super::desk::Desk;
 use crate::scope::Ledger;
+use concurrent_futures_core::task::Poll;
 use concurrent_futures_core::{Refusal, Task, TaskError};
 use std::sync::Arc;
 
@@ -10,6 +11,8 @@ pub(crate) enum Job {
     /// Leave to run one task of a scope, whichever is next there: the scope keeps its tasks itself, so that its end can see
     /// to them.
     Scoped(Arc<Ledger>),
+    /// An async task that has begun, and was woken. In a box, so that the others need no more room.
+    Poll(Box<Poll>),
 }
 
 impl Job {
@@ -21,6 +24,10 @@ impl Job {
                 let _ = task.run();
             }
             Job::Scoped(ledger) => ledger.run_next(Some(desk)),
+            Job::Poll(poll) => {
+                desk.begin_poll(&poll);
+                poll.run();
+            }
         }
     }
 
@@ -30,6 +37,8 @@ impl Job {
             // False: cancelled before, or run in place by a worker that waited for it.
             Job::Task(task) => _ = task.cancel(),
             Job::Scoped(ledger) => ledger.cancel_next(),
+            // False: it was cancelled before.
+            Job::Poll(poll) => _ = poll.task().cancel(),
         }
     }
 
@@ -37,6 +46,7 @@ impl Job {
         match self {
             Job::Task(task) => task.fail(TaskError::from(why)),
             Job::Scoped(ledger) => ledger.refuse_next(why),
+            Job::Poll(poll) => poll.task().fail(TaskError::from(why)),
         }
     }
 
@@ -44,6 +54,7 @@ impl Job {
         match self {
             Job::Task(task) => task.priority(),
             Job::Scoped(_) => 0,
+            Job::Poll(poll) => poll.priority(),
         }
     }
 }

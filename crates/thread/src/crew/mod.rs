@@ -13,6 +13,7 @@ mod settings;
 mod size;
 mod state;
 mod threads;
+mod waiting;
 mod whole;
 mod worker;
 
@@ -28,7 +29,7 @@ use parking_lot::{Condvar, Mutex};
 use queue::Queue;
 use state::{Help, State};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 use std::{hint, thread};
 use whole::{Inbox, Whole};
@@ -48,6 +49,8 @@ pub(crate) struct Crew {
     ended: Condvar,
     /// No worker is being started any more.
     arrived: Condvar,
+    /// Jobs that count as finished, or will, and are not the end of a task: async tasks were polled, and wait.
+    continued: AtomicU64,
 }
 
 /// On cache lines of its own.
@@ -82,6 +85,7 @@ impl Crew {
             room: Condvar::new(),
             ended: Condvar::new(),
             arrived: Condvar::new(),
+            continued: AtomicU64::new(0),
         });
         // The inbox learns how things are.
         drop(crew.lock());
@@ -206,6 +210,11 @@ impl Crew {
 
     pub(crate) fn stats(&self) -> Stats {
         let state = self.lock();
-        Stats::new(state.threads(), state.idle(), state.queue.len(), state.finished)
+        Stats::new(
+            state.threads(),
+            state.idle(),
+            state.queue.len(),
+            state.finished.saturating_sub(self.continued.load(Ordering::Relaxed)),
+        )
     }
 }

@@ -263,7 +263,7 @@ impl World {
                 assert_eq!(self.queued.pop_front(), Some(job));
                 self.help_then(At::Run(number, job))
             }
-            Next::Run(Job::Scoped(_)) => unreachable!("there are none here"),
+            Next::Run(Job::Scoped(_) | Job::Poll(_)) => unreachable!("there are none here"),
             Next::Search => At::Search(number),
             Next::Park => {
                 let parker = Arc::new(Parker::new());

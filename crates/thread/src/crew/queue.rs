@@ -179,7 +179,7 @@ mod tests {
     fn id(job: &Job) -> TaskId {
         match job {
             Job::Task(task) => task.id(),
-            Job::Scoped(_) => unreachable!("there are none here"),
+            Job::Scoped(_) | Job::Poll(_) => unreachable!("there are none here"),
         }
     }
 

@@ -6,7 +6,9 @@ use super::parker::Parker;
 use super::queue::Queue;
 use super::size::Size;
 use super::threads::Hand;
-use concurrent_futures_core::Refusal;
+use concurrent_futures_core::task::AsyncTask;
+use concurrent_futures_core::{Refusal, TaskId};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +48,8 @@ pub(crate) struct State {
     searching: usize,
     /// Those of them that are asleep for want of work; the one that went to sleep last at the end.
     parked: Vec<Arc<Parker>>,
+    /// Async tasks that have begun and have not ended.
+    waiting: HashMap<TaskId, AsyncTask>,
     /// By `shutdown`.
     is_closed: bool,
     /// Why no job is taken, if it is not for a shutdown.
@@ -102,6 +106,7 @@ impl State {
             blocked: 0,
             searching: 0,
             parked: Vec::new(),
+            waiting: HashMap::new(),
             is_closed: false,
             broken: None,
             numbers: Vec::new(),
@@ -235,7 +240,7 @@ impl State {
             && let Some(job) = self.queue.pop()
         {
             Next::Run(job)
-        } else if self.is_over() {
+        } else if self.is_over() && self.waiting.is_empty() {
             Next::End
         } else if !self.is_overstaffed && !has_searched && self.searching == 0 {
             self.searching = 1;
@@ -319,6 +324,31 @@ impl State {
         self.desks.iter().flatten()
     }
 
+    // ---- async tasks
+
+    pub(crate) fn add_waiting(&mut self, task: AsyncTask) {
+        self.waiting.insert(task.id(), task);
+    }
+
+    /// It has ended. Whether those who are parked are to be woken, since nothing comes any more.
+    #[must_use]
+    pub(crate) fn remove_waiting(&mut self, id: TaskId) -> (Option<AsyncTask>, bool) {
+        let task = self.waiting.remove(&id);
+        (task, self.is_over() && self.waiting.is_empty())
+    }
+
+    /// In the order in which they were submitted.
+    pub(crate) fn waiting(&self) -> Vec<AsyncTask> {
+        let mut tasks: Vec<_> = self.waiting.values().cloned().collect();
+        tasks.sort_unstable_by_key(AsyncTask::id);
+        tasks
+    }
+
+    /// There is work that is in nobody's hands and not in the queue.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     // ---- the end
 
     /// Why a job is not taken.
@@ -329,7 +359,7 @@ impl State {
         Some(self.broken.clone().map_or(Refusal::ShutDown, Refusal::Broken))
     }
 
-    /// Nothing comes any more: a worker that finds the queue empty is done.
+    /// Nothing new comes any more: a worker that finds the queue empty is done, unless async tasks wait.
     pub(crate) fn is_over(&self) -> bool {
         !self.is_open
     }

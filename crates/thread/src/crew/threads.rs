@@ -106,7 +106,7 @@ impl Crew {
                 state = self.lock();
                 state.joining -= 1;
                 self.ended.notify_all();
-            } else if state.spawning > 0 || state.joining > 0 {
+            } else if state.spawning > 0 || state.joining > 0 || state.has_waiting() {
                 state.wait(&self.ended);
             } else {
                 return;
@@ -118,8 +118,8 @@ impl Crew {
     /// that.)
     pub(super) fn join_until(&self, until: Instant) -> bool {
         let mut state = self.lock();
-        while state.threads() > 0 {
-            if state.wait_until(&self.ended, until) && state.threads() > 0 {
+        while state.threads() > 0 || state.has_waiting() {
+            if state.wait_until(&self.ended, until) && (state.threads() > 0 || state.has_waiting()) {
                 return false;
             }
         }

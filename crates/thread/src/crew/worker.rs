@@ -5,6 +5,7 @@ use super::state::{Help, Next, State};
 use super::whole::Whole;
 use super::{Crew, Desk, Job};
 use concurrent_futures_core::PoolId;
+use concurrent_futures_core::task::Host;
 use concurrent_futures_core::worker::{self, WorkerThread};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -149,6 +150,10 @@ struct Seat {
 impl WorkerThread for Seat {
     fn pool(&self) -> PoolId {
         self.crew.id
+    }
+
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        Some(Arc::clone(&self.crew) as Arc<dyn Host>)
     }
 
     fn block_begin(&self) {

@@ -1,5 +1,6 @@
 //! What users see of the thread pool. Tasks are held back by gates, so that nothing depends on time.
 
+mod async_tasks;
 mod blocked;
 mod bounded;
 mod elastic;
