@@ -55,7 +55,8 @@ pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> io::R
 ///
 /// Those of the kernel; there is none for a word that is mapped.
 pub fn wake(word: &AtomicU32, count: u32) -> io::Result<usize> {
-    Ok(futex::wake(word, Flags::empty(), count)?)
+    // To the kernel it is a signed number, and of a negative one it wakes a single sleeper.
+    Ok(futex::wake(word, Flags::empty(), count.min(i32::MAX.cast_unsigned()))?)
 }
 
 #[cfg(test)]
@@ -63,6 +64,7 @@ mod tests {
     use super::*;
     use crate::SharedMemory;
     use std::sync::atomic::Ordering;
+    use std::sync::mpsc;
     use std::thread;
 
     fn word(memory: &SharedMemory) -> &AtomicU32 {
@@ -85,5 +87,32 @@ mod tests {
             wake(word(&ours), 1).unwrap();
         });
         assert_eq!(wake(word(&ours), u32::MAX).unwrap(), 0);
+    }
+
+    #[test]
+    fn all_are_all() {
+        const SLEEPERS: usize = 3;
+        let memory = SharedMemory::create(4096).unwrap();
+        let (here, sleeping) = mpsc::channel();
+        thread::scope(|s| {
+            for _ in 0..SLEEPERS {
+                let (memory, here) = (&memory, here.clone());
+                s.spawn(move || {
+                    here.send(rustix::thread::gettid()).unwrap();
+                    while word(memory).load(Ordering::Acquire) == 0 {
+                        wait(word(memory), 0, None).unwrap();
+                    }
+                });
+            }
+            for thread in sleeping.iter().take(SLEEPERS) {
+                let state = format!("/proc/self/task/{thread}/stat");
+                while !std::fs::read_to_string(&state).unwrap().contains(") S ") {
+                    thread::yield_now();
+                }
+            }
+            word(&memory).store(1, Ordering::Release);
+            // One call; the scope ends when all of them have.
+            wake(word(&memory), u32::MAX).unwrap();
+        });
     }
 }
