@@ -9,7 +9,9 @@ mod pool;
 mod process;
 mod process_ends;
 mod process_fork;
+mod process_kills;
 mod process_start;
 mod shareable_list;
+
 mod shared_memory;
 mod values;

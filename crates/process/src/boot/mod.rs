@@ -104,6 +104,7 @@ fn intercept(complete: impl FnOnce() -> Result<(), BootRefusal>) {
             Role::Tracker => crate::tracker::main(control),
         },
         // `main` must not run: it would be a second run of the user's program that nobody asked for.
+        Err(BootRefusal::ParentEnded) => stdio::exit_now(REFUSED),
         Err(refusal) => {
             eprintln!("concurrent-futures: {refusal}");
             stdio::exit_now(REFUSED)
@@ -133,6 +134,9 @@ fn check_parent() -> Result<i32, BootRefusal> {
     let peer = socket::peer(std::io::stdin()).map_err(BootRefusal::NoControlSocket)?;
     let parent = parent_pid();
     if peer.pid != parent || peer.pid == 0 {
+        if socket::has_ended(std::io::stdin())? {
+            return Err(BootRefusal::ParentEnded);
+        }
         return Err(BootRefusal::NotTheParent { peer: peer.pid, parent });
     }
     let own = rustix::process::geteuid().as_raw();
@@ -148,10 +152,7 @@ fn check_parent() -> Result<i32, BootRefusal> {
 fn follow_parent(parent: i32) -> Result<(), BootRefusal> {
     set_parent_process_death_signal(Some(Signal::CONT)).map_err(std::io::Error::from)?;
     // It does not come for a parent that has ended already.
-    match parent_pid() {
-        now if now == parent => Ok(()),
-        now => Err(BootRefusal::NotTheParent { peer: parent, parent: now }),
-    }
+    if parent_pid() == parent { Ok(()) } else { Err(BootRefusal::ParentEnded) }
 }
 
 fn parent_pid() -> i32 {

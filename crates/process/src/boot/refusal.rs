@@ -10,11 +10,21 @@ pub(crate) enum BootRefusal {
     RaisedPrivileges,
     OutsideMainImage,
     ForeignLoader,
-    NotTheParent { peer: i32, parent: i32 },
-    AnotherUser { peer: u32, own: u32 },
+    NotTheParent {
+        peer: i32,
+        parent: i32,
+    },
+    /// Between start and check; nobody is there who could be told.
+    ParentEnded,
+    AnotherUser {
+        peer: u32,
+        own: u32,
+    },
     NoControlSocket(io::Error),
     NotIntercepted,
-    TooDeep { limit: u32 },
+    TooDeep {
+        limit: u32,
+    },
     System(io::Error),
 }
 
@@ -38,6 +48,7 @@ impl fmt::Display for BootRefusal {
                 "a worker's control socket must come from its parent, but it comes from process {peer}, and the \
                  parent is {parent} (1 or another reaper where the real parent has ended meanwhile)"
             ),
+            Self::ParentEnded => f.write_str("the process that has started this one as a worker has ended"),
             Self::AnotherUser { peer, own } => {
                 write!(f, "a worker's control socket must come from its own user {own}, but it comes from user {peer}")
             }

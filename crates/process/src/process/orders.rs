@@ -4,6 +4,7 @@ use super::call::Call;
 use crate::sys::message::{self, MAX_FDS};
 use crate::sys::socket;
 use concurrent_futures_core::attach::{Arrived, Attachment};
+use concurrent_futures_core::codec;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::RecvFlags;
 use serde::{Deserialize, Serialize};
@@ -153,7 +154,10 @@ fn receive_attachments(control: impl AsFd, count: usize) -> io::Result<Arrived> 
 
 /// Orders and argument, of any length, as a file without a name: how long the orders are, the orders, the argument.
 fn write_paper(orders: &Orders, argument: &[u8]) -> io::Result<OwnedFd> {
-    let orders = postcard::to_allocvec(orders).map_err(io::Error::other)?;
+    let mut bytes = Vec::new();
+    // There are no handles in it.
+    let _ = codec::encode(orders, &mut bytes).map_err(io::Error::other)?;
+    let orders = bytes;
     let mut file = File::from(memfd_create("concurrent-futures", MemfdFlags::CLOEXEC)?);
     file.write_all(&(orders.len() as u64).to_le_bytes())?;
     file.write_all(&orders)?;
@@ -168,7 +172,7 @@ fn read_paper(paper: OwnedFd) -> io::Result<(Orders, Vec<u8>)> {
     file.read_exact(&mut len)?;
     let mut orders = Vec::new();
     (&file).take(u64::from_le_bytes(len)).read_to_end(&mut orders)?;
-    let orders = postcard::from_bytes(&orders).map_err(|_| garbled())?;
+    let orders = codec::decode(&orders).map_err(|_| garbled())?;
     let mut argument = Vec::new();
     file.read_to_end(&mut argument)?;
     Ok((orders, argument))

@@ -4,6 +4,7 @@ use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 /// Two ends that carry whole messages with descriptors; end of file when the other end is gone.
@@ -20,6 +21,13 @@ pub(crate) fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// file: whoever holds a duplicate shares it, the other end of a pair does not.
 pub(crate) fn set_nonblocking(fd: impl AsFd, nonblocking: bool) -> io::Result<()> {
     Ok(rustix::io::ioctl_fionbio(fd, nonblocking)?)
+}
+
+/// Whether nobody has the other end any more.
+pub(crate) fn has_ended(socket: impl AsFd) -> io::Result<bool> {
+    let mut sources = [PollFd::new(&socket, PollFlags::empty())];
+    rustix::io::retry_on_intr(|| poll(&mut sources, Some(&Timespec::default())))?;
+    Ok(sources[0].revents().contains(PollFlags::HUP))
 }
 
 /// The process that made the pair a socket belongs to. Zero where that process is outside this pid namespace.
@@ -75,6 +83,15 @@ mod tests {
         for fd in [a, b, c, d] {
             assert!(rustix::io::fcntl_getfd(&fd).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
         }
+    }
+
+    #[test]
+    fn the_end_of_the_other_end_is_seen_though_something_is_unread() {
+        let (a, b) = packet_pair().unwrap();
+        super::super::message::send(&a, b"x", &[]).unwrap();
+        assert!(!has_ended(&b).unwrap());
+        drop(a);
+        assert!(has_ended(&b).unwrap());
     }
 
     #[test]
