@@ -12,6 +12,5 @@ mod process_fork;
 mod process_kills;
 mod process_start;
 mod shareable_list;
-
 mod shared_memory;
 mod values;

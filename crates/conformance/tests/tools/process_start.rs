@@ -259,3 +259,38 @@ fn descriptors_are_not_inherited() {
         others.iter().for_each(|process| assert!(process.join_timeout(PATIENCE).unwrap().is_some()));
     }
 }
+
+/// With this in its environment, a process of this test program has another thread before anything else.
+const THREAD: &str = "CF_TEST_THREAD_BEFORE_MAIN";
+
+#[used]
+// SAFETY: what the section holds are functions of this type, which is what the C library calls.
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = {
+    extern "C" fn starts_a_thread() {
+        if env::var_os(THREAD).is_some() {
+            std::thread::spawn(|| crate::process::sleeps(()));
+        }
+    }
+    starts_a_thread
+};
+
+/// A fork takes along only one of the threads: the fork server refuses, and the process is spawned.
+#[test]
+fn what_cannot_be_forked_safely_is_spawned() {
+    fn child((parent, directory): (u32, String)) {
+        assert_eq!(std::os::unix::process::parent_id(), parent, "it is spawned");
+        assert_eq!(env::var("CF_TEST_NAME").unwrap(), "value");
+        assert_eq!(env::current_dir().unwrap(), fs::canonicalize(directory).unwrap());
+    }
+    fn target(directory: String) {
+        for _ in 0..2 {
+            let process = Process::target(child, (std::process::id(), directory.clone()));
+            let process = process.start_method(StartMethod::ForkServer).env("CF_TEST_NAME", "value");
+            assert!(process.current_dir(&directory).start().unwrap().join().unwrap().success());
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let process = Process::target(target, directory.path().to_str().unwrap().to_owned()).env(THREAD, "1");
+    assert!(end(&process.start_method(StartMethod::Spawn).start().unwrap()).success());
+}

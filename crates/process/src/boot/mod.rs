@@ -100,7 +100,7 @@ fn intercept(complete: impl FnOnce() -> Result<(), BootRefusal>) {
         Ok(control) => match role {
             Role::Worker => worker::main(control, Born::Spawned),
             Role::ForkServer => forkserver::main(control),
-            Role::Process => process::life::main(control),
+            Role::Process => process::life::main(control, Born::Spawned),
             Role::Tracker => crate::tracker::main(control),
         },
         // `main` must not run: it would be a second run of the user's program that nobody asked for.

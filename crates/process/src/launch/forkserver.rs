@@ -57,7 +57,7 @@ impl Newborn {
         let Self { name, kind, arguments, ends: Ends { control, output }, go } = self;
         match (prepare(&name, kind, arguments, output, go), kind) {
             (Ok(true), Kind::Worker) => worker::main(control, Born::Forked),
-            (Ok(true), Kind::Process) => life::main(control),
+            (Ok(true), Kind::Process) => life::main(control, Born::Forked),
             (Ok(false), Kind::Worker) => stdio::exit_now(0),
             // Somebody may know of it after all, and must not take this for the end of its target.
             (Ok(false), Kind::Process) => stdio::exit_now(life::CANNOT_BEGIN),

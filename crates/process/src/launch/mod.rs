@@ -41,7 +41,7 @@ pub(crate) enum Born {
     Forked,
 }
 
-/// How workers are started.
+/// How workers are started, and [processes](crate::Process).
 ///
 /// ```
 /// use concurrent_futures_core::ExecutorExt;
@@ -57,6 +57,8 @@ pub enum StartMethod {
     /// One process with one thread, started with the pool, forks the workers: the quickest, and what it has
     /// preloaded is shared by all workers. They have its environment and its current directory, those from the
     /// start of the pool. Whatever the tasks have started ends with the pool.
+    ///
+    /// Processes share one of their own, which has preloaded nothing; they have what this process has when they are started.
     #[default]
     ForkServer,
     /// Each worker is started by exec, with nothing inherited but its standard output and error.

@@ -111,6 +111,14 @@ impl<A, R: Termination + 'static> ProcessBuilder<A, R> {
     }
 
     /// Its working directory; otherwise that of this process.
+    ///
+    /// ```
+    /// use concurrent_futures_process::Process;
+    ///
+    /// let process = Process::target(|()| assert_eq!(std::env::current_dir().unwrap().to_str(), Some("/")), ());
+    /// assert!(process.current_dir("/").start()?.join()?.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.settings.directory = Some(directory.as_ref().to_owned());
         self
@@ -135,6 +143,17 @@ impl<A, R: Termination + 'static> ProcessBuilder<A, R> {
     }
 
     /// Its standard input; otherwise `/dev/null`.
+    ///
+    /// ```
+    /// use concurrent_futures_process::{Process, Stdio};
+    /// use std::io::{Write, read_to_string, stdin};
+    ///
+    /// let process = Process::target(|()| assert_eq!(read_to_string(stdin()).unwrap(), "a line"), ());
+    /// let process = process.stdin(Stdio::piped()).start()?;
+    /// process.take_stdin().expect("it is piped").write_all(b"a line")?; // and it is closed
+    /// assert!(process.join()?.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
         self.settings.stdio[0] = stdin.into();
         self
@@ -157,6 +176,14 @@ impl<A, R: Termination + 'static> ProcessBuilder<A, R> {
     ///
     /// One that is spawned is a child of this process in the eyes of the system, too: `getppid` gives this process. One that is
     /// forked by the fork server has that as its parent; [`parent_process`](super::parent_process) is right for both.
+    ///
+    /// ```
+    /// use concurrent_futures_process::{Process, StartMethod};
+    ///
+    /// let process = Process::target(|parent| assert_eq!(std::os::unix::process::parent_id(), parent), std::process::id());
+    /// assert!(process.start_method(StartMethod::Spawn).start()?.join()?.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.settings.method = method;
         self

@@ -48,16 +48,17 @@ impl Call {
 
 /// What has come with a call.
 #[derive(Debug)]
-pub(super) struct Arrival<'a> {
-    pub(super) argument: &'a [u8],
+pub(super) struct Arrival {
+    pub(super) argument: Vec<u8>,
     pub(super) arrived: Arrived,
     pub(super) handles: Option<OwnedFd>,
 }
 
-impl Arrival<'_> {
+impl Arrival {
+    /// The bytes go before the target runs: they may be many.
     fn open<A: Portable>(self) -> Result<A, String> {
         let mut decoded = None;
-        let mut decode = || decoded = Some(codec::decode(self.argument));
+        let mut decode = || decoded = Some(codec::decode(&self.argument));
         attach::provide(self.arrived, || {
             let Some(descriptor) = self.handles else {
                 decode();
@@ -71,13 +72,13 @@ impl Arrival<'_> {
 }
 
 /// Gives the exit code, or says why the argument could not be read.
-type Trampoline = unsafe fn(usize, Arrival<'_>) -> Result<u8, String>;
+type Trampoline = unsafe fn(usize, Arrival) -> Result<u8, String>;
 
 /// Makes a call in this process, and gives its exit code.
 ///
 /// # Safety
 /// Both offsets come from one [`Call`] that this very program has made.
-pub(super) unsafe fn serve(trampoline: u64, function: u64, arrival: Arrival<'_>) -> Result<u8, String> {
+pub(super) unsafe fn serve(trampoline: u64, function: u64, arrival: Arrival) -> Result<u8, String> {
     let address = |offset| image::address_of(offset).map_err(|error| error.to_string());
     let (trampoline, function) = (address(trampoline)?, address(function)?);
     // SAFETY: the caller vouches that it is the offset of a trampoline; all of them are of this type.
@@ -88,7 +89,7 @@ pub(super) unsafe fn serve(trampoline: u64, function: u64, arrival: Arrival<'_>)
 
 /// # Safety
 /// `function` is the address of a `fn(A) -> R`.
-unsafe fn run<A: Portable, R: Termination>(function: usize, arrival: Arrival<'_>) -> Result<u8, String> {
+unsafe fn run<A: Portable, R: Termination>(function: usize, arrival: Arrival) -> Result<u8, String> {
     // SAFETY: the caller vouches for it.
     let function = unsafe { std::mem::transmute::<*const (), fn(A) -> R>(function as *const ()) };
     let argument = arrival.open::<A>().map_err(|why| format!("its argument ({}): {why}", type_name::<A>()))?;
@@ -142,10 +143,10 @@ mod tests {
             ExitCode::from(a + b.len() as u8)
         }
         let call = Call::new(target, &(2, "four".to_owned())).unwrap();
-        let arrival = Arrival { argument: &call.argument, arrived: Arrived::default(), handles: None };
+        let arrival = Arrival { argument: call.argument, arrived: Arrived::default(), handles: None };
         // SAFETY: they come from the call that was just made.
         assert_eq!(unsafe { serve(call.trampoline, call.function, arrival) }, Ok(6));
-        let garbled = Arrival { argument: &[1], arrived: Arrived::default(), handles: None };
+        let garbled = Arrival { argument: vec![1], arrived: Arrived::default(), handles: None };
         // SAFETY: as above.
         let error = unsafe { serve(call.trampoline, call.function, garbled) }.unwrap_err();
         assert!(error.contains("argument"), "{error}");

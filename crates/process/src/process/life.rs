@@ -4,6 +4,7 @@ use super::call::{Arrival, serve};
 use super::current;
 use super::orders::{self, Kit, Orders, Received};
 use crate::boot;
+use crate::launch::Born;
 use crate::sys::{stdio, title};
 use crate::worker::watchdog;
 use std::ffi::OsString;
@@ -15,11 +16,11 @@ use std::os::unix::ffi::OsStringExt;
 pub(crate) const CANNOT_BEGIN: i32 = 126;
 
 /// Lives the life of a process whose orders lie in `control`.
-pub(crate) fn main(control: OwnedFd) -> ! {
+pub(crate) fn main(control: OwnedFd, born: Born) -> ! {
     let (name, outcome) = match orders::receive(&control) {
         // The parent has ended, or could not watch it.
         Ok(None) => stdio::exit_now(0),
-        Ok(Some(received)) => (received.orders.name.clone(), live(control, received)),
+        Ok(Some(received)) => (received.orders.name.clone(), live(control, born, received)),
         Err(error) => (String::new(), Err(error.to_string())),
     };
     match outcome {
@@ -32,17 +33,17 @@ pub(crate) fn main(control: OwnedFd) -> ! {
     }
 }
 
-fn live(control: OwnedFd, received: Received) -> Result<u8, String> {
+fn live(control: OwnedFd, born: Born, received: Received) -> Result<u8, String> {
     let Received { orders, kit, arrived, argument } = received;
     let (trampoline, function) = (orders.trampoline, orders.function);
-    let handles = prepare(control, orders, kit).map_err(|error| error.to_string())?;
-    let arrival = Arrival { argument: &argument, arrived, handles };
+    let handles = prepare(control, born, orders, kit).map_err(|error| error.to_string())?;
+    let arrival = Arrival { argument, arrived, handles };
     // SAFETY: the offsets come from the parent, which runs this very program (the boot has made sure of that) and took them
     // from a call that it made.
     unsafe { serve(trampoline, function, arrival) }
 }
 
-fn prepare(control: OwnedFd, orders: Orders, kit: Kit<OwnedFd>) -> io::Result<Option<OwnedFd>> {
+fn prepare(control: OwnedFd, born: Born, orders: Orders, kit: Kit<OwnedFd>) -> io::Result<Option<OwnedFd>> {
     let Kit { parent, directory, stdio: streams, handles } = kit;
     boot::set_depth(orders.depth);
     // The name is for people; a process without one works as well.
@@ -51,8 +52,11 @@ fn prepare(control: OwnedFd, orders: Orders, kit: Kit<OwnedFd>) -> io::Result<Op
         // A group that nobody is in any more cannot be joined; its signals would not come from anywhere either.
         let _ = rustix::process::setpgid(None, rustix::process::Pid::from_raw(group));
     }
-    if let Some(environment) = orders.environment {
-        // SAFETY: only a fork of the fork server gets one, and has the one thread that runs this.
+    if let Some(environment) = orders.environment
+        && born == Born::Forked
+    {
+        // SAFETY: a fork of the fork server has the one thread that runs this. (A process that was to be forked and had to be
+        // spawned, for want of that, has its environment from the exec.)
         unsafe { replace_environment(environment) };
     }
     if let Some(directory) = directory {

@@ -74,6 +74,14 @@ pub struct Process(Arc<Child>);
 impl Process {
     /// Starts a process that calls `f` with `args`.
     ///
+    /// ```
+    /// use concurrent_futures_process::Process;
+    ///
+    /// let process = Process::start(|(a, b): (u8, u8)| std::process::exit((a + b).into()), (2, 3))?;
+    /// assert_eq!(process.join()?.code(), Some(5));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// The process cannot be started (no process, memory or descriptor is left); the argument cannot be sent; the function is
@@ -84,6 +92,15 @@ impl Process {
     }
 
     /// A process that calls `f` with `args`, to be described and then [started](ProcessBuilder::start).
+    ///
+    /// ```
+    /// use concurrent_futures_process::Process;
+    ///
+    /// let process = Process::target(|seconds: u64| println!("{seconds}"), 3).name("counter").start()?;
+    /// assert_eq!(process.name(), "counter");
+    /// process.join()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn target<A, R: Termination + 'static>(f: fn(A) -> R, args: A) -> ProcessBuilder<A, R> {
         ProcessBuilder::new(f, args)
     }
@@ -107,6 +124,14 @@ impl Process {
     ///
     /// A process that writes into a pipe which nobody reads does not end: read first, or drop the pipe.
     ///
+    /// ```
+    /// use concurrent_futures_process::Process;
+    ///
+    /// let process = Process::start(|()| panic!("on purpose"), ())?;
+    /// assert_eq!(process.join()?.code(), Some(101));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// This process has not started it (it is a fork of the one that has).
@@ -120,6 +145,17 @@ impl Process {
     }
 
     /// As [`join`](Self::join), but not longer than that. `None`: it is still there.
+    ///
+    /// ```
+    /// use concurrent_futures_process::Process;
+    /// use std::time::Duration;
+    ///
+    /// let process = Process::start(|()| loop { std::thread::park() }, ())?;
+    /// assert!(process.join_timeout(Duration::from_millis(1))?.is_none() && process.is_alive());
+    /// process.kill()?;
+    /// assert_eq!(process.join()?.signal_name(), Some("SIGKILL"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -135,6 +171,15 @@ impl Process {
     }
 
     /// How it has ended; `None` while it runs.
+    ///
+    /// ```
+    /// use concurrent_futures_process::Process;
+    ///
+    /// let process = Process::start(|()| (), ())?;
+    /// process.join()?;
+    /// assert!(process.exit_status().is_some_and(|status| status.success()));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.0.status().ok().flatten()
     }
@@ -165,6 +210,17 @@ impl Process {
     }
 
     /// Lets the handle go, if the process has ended: what [`exit_status`](Self::exit_status) and then dropping it would do.
+    ///
+    /// ```
+    /// use concurrent_futures_process::Process;
+    ///
+    /// let process = Process::start(|()| loop { std::thread::park() }, ())?;
+    /// let process = process.close().expect_err("it runs");
+    /// process.terminate()?;
+    /// process.join()?;
+    /// assert_eq!(process.close().expect("it has ended").signal_name(), Some("SIGTERM"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
