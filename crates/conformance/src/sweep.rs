@@ -1,9 +1,14 @@
 //! Killing a process at every instant of what it does.
 //!
 //! What processes share must be right when one of them is killed, whenever that is. A [`Sweep`] looks at that: it forks off a
-//! child that runs a function, lets it execute so many machine instructions, one at a time (`ptrace`), kills it with SIGKILL at
-//! just that point, and has the test look at what is left; then the same with another child that gets a little further, until
-//! one comes to its end. So each instant is met, always the same ones, and a test that fails says which.
+//! child that runs a function, lets it execute so many machine instructions, kills it with SIGKILL at just that point, and has
+//! the test look at what is left; then the same with another child that gets a little further, until one comes to its end. So
+//! each instant is met, always the same ones, and a test that fails says which.
+//!
+//! The child counts by itself: with the trap flag of the processor set, there is a SIGTRAP after each instruction, and its handler
+//! counts, and kills. That needs no right to trace (which containers often do not give), and no switch to another process:
+//! one or two microseconds for each instruction, however busy the machine is. (A system call and the instruction behind it
+//! count as one.)
 //!
 //! ```
 //! use concurrent_futures::multiprocessing::Lock;
@@ -35,25 +40,27 @@
 //!   without a limit: "nobody blocks for ever" is what is to be shown.
 //! - A body that waits for somebody gets an answer from [`Sweep::when_blocked`]: it is called when the child sleeps in the kernel. The
 //!   child is also killed while it sleeps there.
-//! - A debug build takes some thousand instructions for one operation, a step some microseconds, and the way to the n-th has n
-//!   of them: up to 3,000 instructions [`Sweep::every`] one is fine, and for more a step that is prime (97, say) misses
-//!   no place in a loop for long. A sweep should be over in a few seconds.
+//! - A debug build takes some thousand instructions for one operation, and the way to the n-th has n of them: up to
+//!   2,000 instructions [`Sweep::every`] one is fine. For more give a larger step, best a prime number, which misses no place in a
+//!   loop for long. A sweep should be over in a few seconds.
 //!
-//! # Where `ptrace` is forbidden
+//! # On other processors than x86-64
 //!
-//! Some containers forbid it. Then children are killed at random instants of about the time that the body takes, and a line on standard
-//! error says so, with the seed; `SWEEP_SEED` in the environment repeats it as far as time can be repeated.
-//!
-//! On processors that do atomic operations by load-linked and store-conditional (Arm before 8.1) a step never gets past one;
-//! the sweep fails there, after many steps, and says so.
+//! There children are killed at random instants of about the time that the body takes, and a line on standard error says so, with the
+//! seed; `SWEEP_SEED` in the environment repeats it as far as time can be repeated.
 
 use crate::PATIENCE;
 use concurrent_futures::process::ProcessPoolExecutor;
 use concurrent_futures::{ExecutorExt, Portable};
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
 use std::cell::Cell;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 /// Runs `f` in a process of its own, with nothing but the thread that does it.
@@ -121,15 +128,24 @@ impl<'a> Sweep<'a> {
     /// If `body` does, or ends its process, or sleeps for long; with whatever `check` panics with. Standard error says at which
     /// instant.
     pub fn run(mut self, body: impl Fn(), mut check: impl FnMut(Moment)) -> Swept {
-        let _pinned = Pinned::here();
+        if !cfg!(target_arch = "x86_64") {
+            return self.run_at_random(body, check);
+        }
+        let counter = Counter::new();
         let mut kills = 0;
         let mut instructions = self.first;
         loop {
-            let Some(child) = Child::traced(&body) else { return self.run_at_random(body, check) };
+            assert!(instructions < MOST, "no end of the body");
             let place = Place(Cell::new(Moment { instructions, blocked: false, ended: false }));
-            let moment = child.go(instructions, &mut self.when_blocked, &place);
+            counter.reset(instructions);
+            let child = Child::fork(|| {
+                counter.begin();
+                body();
+                counter.end();
+            });
+            let moment = child.go(&counter, &mut self.when_blocked, &place);
             place.0.set(moment);
-            child.kill();
+            drop(child);
             kills += 1;
             check(moment);
             if moment.ended {
@@ -147,16 +163,16 @@ impl<'a> Sweep<'a> {
             "PTRACE IS FORBIDDEN HERE: kills at {KILLS} random instants instead of at each one; SWEEP_SEED={seed}"
         );
         let mut random = Random(seed);
-        let whole = Child::free(&body).wait_for_end(&mut self.when_blocked);
+        let whole = Child::fork(&body).wait_for_end(&mut self.when_blocked);
         let ended = Moment { instructions: 0, blocked: false, ended: true };
         check(ended);
         for _ in 0..KILLS {
-            let child = Child::free(&body);
+            let child = Child::fork(&body);
             let limit = Instant::now() + whole.mul_f64(1.2 * random.part());
             while Instant::now() < limit {
                 std::hint::spin_loop();
             }
-            child.kill();
+            drop(child);
             check(Moment { ended: false, ..ended });
         }
         Swept { kills: KILLS, instructions: 0 }
@@ -180,133 +196,165 @@ impl Drop for Place {
     }
 }
 
-/// A child that is killed, if it is not before.
-struct Child(Pid);
+/// What child and parent see of the instructions.
+struct Counter(NonNull<Counts>);
 
-/// What has become of a child that was told to go one step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Done,
-    /// It has stopped by itself, which it does at both ends of the body.
-    Edge,
-    /// It sleeps in the kernel.
-    Asleep,
-    /// A signal is about to reach it.
-    Signal(i32),
+#[repr(C)]
+struct Counts {
+    /// So many have been executed.
+    done: AtomicU64,
+    /// After so many it is over.
+    limit: AtomicU64,
+    /// 1: the body has ended before.
+    ended: AtomicU64,
 }
 
-const FORBIDDEN: i32 = 120;
+const PAGE: usize = 4096;
+
+/// Where the handler of the child finds it.
+static COUNTS: AtomicPtr<Counts> = AtomicPtr::new(std::ptr::null_mut());
+
+impl Counter {
+    fn new() -> Counter {
+        // SAFETY: new memory, at an address of the kernel's choice.
+        let page =
+            unsafe { mmap_anonymous(std::ptr::null_mut(), PAGE, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED) };
+        Counter(NonNull::new(page.expect("a page of memory").cast()).expect("not at the address 0"))
+    }
+
+    fn counts(&self) -> &Counts {
+        // SAFETY: mapped as long as this value, zero at first, and atomics may have any value.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn reset(&self, limit: u64) {
+        let Counts { done, limit: after, ended } = self.counts();
+        done.store(0, SeqCst);
+        after.store(limit, SeqCst);
+        ended.store(0, SeqCst);
+    }
+
+    /// In the child: from here on its instructions are counted.
+    fn begin(&self) {
+        COUNTS.store(self.0.as_ptr(), SeqCst);
+        // SAFETY: these are integers and a pointer that may be null.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = on_trap as extern "C" fn(i32) as libc::sighandler_t;
+        // SAFETY: the handler does nothing but atomic operations and a system call.
+        let code = unsafe { libc::sigaction(libc::SIGTRAP, &raw const action, std::ptr::null_mut()) };
+        assert!(code == 0, "{}", io::Error::last_os_error());
+        if self.counts().limit.load(SeqCst) == 0 {
+            die();
+        }
+        set_trap_flag(true);
+    }
+
+    fn end(&self) {
+        set_trap_flag(false);
+        self.counts().ended.store(1, SeqCst);
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        // SAFETY: it is our own, and nobody has borrowed it any more.
+        let _ = unsafe { munmap(self.0.as_ptr().cast(), PAGE) };
+    }
+}
+
+/// After each instruction. The flag is not set in here: the kernel sets it again when this returns.
+extern "C" fn on_trap(_: i32) {
+    // SAFETY: `begin` has put there what is mapped as long as this process lives.
+    let Some(counts) = (unsafe { COUNTS.load(SeqCst).as_ref() }) else { return };
+    if counts.done.fetch_add(1, SeqCst) + 1 == counts.limit.load(SeqCst) {
+        die();
+    }
+}
+
+fn die() -> ! {
+    // A system call, and no memory is touched on the way: this is a signal handler.
+    let myself = rustix::process::getpid();
+    loop {
+        let _ = kill_process(myself, Signal::KILL);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn set_trap_flag(on: bool) {
+    const TRAP: u64 = 1 << 8;
+    let flags: u64;
+    // SAFETY: pushes and pops as much, and only reads.
+    unsafe { std::arch::asm!("pushfq", "pop {}", out(reg) flags) };
+    let flags = if on { flags | TRAP } else { flags & !TRAP };
+    // SAFETY: the flags are as they were but for this one, for which there is a handler.
+    unsafe { std::arch::asm!("push {}", "popfq", in(reg) flags) };
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn set_trap_flag(_: bool) {
+    unreachable!("kills are at random there")
+}
+
+/// A child that is killed, if it is not dead before.
+struct Child {
+    pid: Pid,
+    fd: OwnedFd,
+}
 
 impl Child {
-    /// One that waits to be stepped through `body`; `None` if that is forbidden.
-    fn traced(body: &impl Fn()) -> Option<Child> {
-        let child = Child::fork(|| {
-            trace_me();
-            stop_here();
-            body();
-            stop_here();
-        });
-        match child.wait(WaitOptions::UNTRACED) {
-            Some(status) if status.stopped() => {}
-            Some(status) if status.exit_status() == Some(FORBIDDEN) => {
-                std::mem::forget(child);
-                return None;
-            }
-            status => panic!("a child did not stop where it should: {status:?}"),
-        }
-        // Nor does it outlive this process.
-        child.request(libc::PTRACE_SETOPTIONS, libc::PTRACE_O_EXITKILL as usize).expect("an option of our own child");
-        Some(child)
-    }
-
-    /// One that runs `body` as it likes.
-    fn free(body: &impl Fn()) -> Child {
-        Child::fork(body)
-    }
-
     fn fork(run: impl FnOnce()) -> Child {
         let parent = std::process::id();
         // SAFETY: the child has this one thread, and libc sees to it that it can allocate. That nobody else in this process
         // has a lock that the child needs is what `alone` is for.
-        match unsafe { libc::fork() } {
-            0 => {
-                let died_with_it = die_with(parent);
-                let ended = died_with_it.is_ok() && catch_unwind(AssertUnwindSafe(run)).is_ok();
-                // SAFETY: nothing of this process's parent is cleaned up by its copy.
-                unsafe { libc::_exit(if ended { 0 } else { 101 }) }
-            }
-            pid => Child(
-                Pid::from_raw(pid)
-                    .filter(|_| pid > 0)
-                    .unwrap_or_else(|| panic!("a child to kill: {}", io::Error::last_os_error())),
-            ),
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let died_with_it = die_with(parent);
+            let ended = died_with_it.is_ok() && catch_unwind(AssertUnwindSafe(run)).is_ok();
+            // SAFETY: nothing of this process's parent is cleaned up by its copy.
+            unsafe { libc::_exit(if ended { 0 } else { 101 }) }
         }
+        let pid = Pid::from_raw(pid).filter(|_| pid > 0);
+        let pid = pid.unwrap_or_else(|| panic!("a child to kill: {}", io::Error::last_os_error()));
+        Child { pid, fd: pidfd_open(pid, PidfdFlags::empty()).expect("our own child") }
     }
 
-    /// Steps through so many instructions, or to the end of the body. Where the last one is one that sleeps, it still does.
-    fn go(&self, instructions: u64, when_blocked: &mut dyn FnMut(), place: &Place) -> Moment {
-        assert!(
-            instructions < MOST,
-            "no end of the body, or a processor on which steps never get past an atomic operation"
-        );
-        let mut signal = 0;
-        for done in 0..instructions {
-            self.request(libc::PTRACE_SINGLESTEP, signal as usize).expect("a child that can be stepped");
-            signal = 0;
-            let moment = Moment { instructions: done, blocked: false, ended: false };
-            let mut step = self.stepped();
-            if step == Step::Asleep {
-                let moment = Moment { blocked: true, ..moment };
-                if done + 1 == instructions {
-                    return moment;
-                }
+    /// Until it has killed itself, or has come to its end. Where the last instruction is one that sleeps, it still does.
+    fn go(&self, counter: &Counter, when_blocked: &mut dyn FnMut(), place: &Place) -> Moment {
+        let Counts { done, limit, ended } = counter.counts();
+        let mut sleeps_at = None;
+        let begun = Instant::now();
+        while !self.is_dead_soon() {
+            assert!(begun.elapsed() < 2 * PATIENCE, "no end of the body, or nobody wakes it");
+            let now = done.load(SeqCst);
+            if !self.is_asleep() || done.load(SeqCst) != now {
+                continue;
+            }
+            let moment = Moment { instructions: now, blocked: true, ended: false };
+            if now + 1 == limit.load(SeqCst) {
+                return moment;
+            }
+            // Once for each sleep.
+            if sleeps_at.replace(now) != Some(now) {
                 place.0.set(moment);
                 when_blocked();
-                let limit = Instant::now() + PATIENCE;
-                while step == Step::Asleep {
-                    assert!(Instant::now() < limit, "the child sleeps, and nobody wakes it");
-                    std::thread::sleep(Duration::from_micros(50));
-                    step = self.stepped();
-                }
-            }
-            match step {
-                Step::Done => {}
-                Step::Edge => return Moment { ended: true, ..moment },
-                Step::Signal(number) => signal = number,
-                Step::Asleep => unreachable!("it has been waited for"),
             }
         }
-        Moment { instructions, blocked: false, ended: false }
+        let ended = ended.load(SeqCst) == 1;
+        let killed = done.load(SeqCst) == limit.load(SeqCst);
+        assert!(ended || killed, "the body did not come to its end");
+        Moment { instructions: done.load(SeqCst), blocked: false, ended }
     }
 
-    fn stepped(&self) -> Step {
-        // Far more than a step takes; then it is worth asking what it does.
-        const LOOKS: u32 = 200;
-        loop {
-            for _ in 0..LOOKS {
-                match self.wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
-                    Some(status) => return self.step_of(status),
-                    None => std::thread::yield_now(),
-                }
-            }
-            if self.is_asleep() {
-                return Step::Asleep;
-            }
-        }
+    /// Whether it is dead, or is within a millisecond.
+    fn is_dead_soon(&self) -> bool {
+        let mut asked = [PollFd::new(&self.fd, PollFlags::IN)];
+        let soon = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+        poll(&mut asked, Some(&soon)).is_ok_and(|ready| ready > 0)
     }
 
-    fn step_of(&self, status: WaitStatus) -> Step {
-        match status.stopping_signal() {
-            Some(libc::SIGTRAP) => Step::Done,
-            Some(libc::SIGSTOP) => Step::Edge,
-            Some(signal) => Step::Signal(signal),
-            None => panic!("the body did not come to its end: {status:?}"),
-        }
-    }
-
-    /// Whether it waits in the kernel for something other than its tracer.
+    /// Whether it waits in the kernel.
     fn is_asleep(&self) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.as_raw_nonzero())).expect("our own child");
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_nonzero())).expect("our own child");
         // Behind its name, which is in brackets and may have any in it.
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
     }
@@ -314,88 +362,27 @@ impl Child {
     /// How long it took.
     fn wait_for_end(self, when_blocked: &mut dyn FnMut()) -> Duration {
         let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
-            if let Some(status) = self.wait(WaitOptions::NOHANG) {
-                std::mem::forget(self);
-                assert!(status.exit_status() == Some(0), "the body did not come to its end: {status:?}");
-                return begun.elapsed();
-            }
+        while !self.is_dead_soon() {
+            assert!(begun.elapsed() < PATIENCE, "the child sleeps, and nobody wakes it");
             if self.is_asleep() {
                 when_blocked();
             }
-            std::thread::yield_now();
         }
-        panic!("the child sleeps, and nobody wakes it")
+        begun.elapsed()
     }
-
-    fn wait(&self, options: WaitOptions) -> Option<WaitStatus> {
-        loop {
-            match waitpid(Some(self.0), options) {
-                Ok(status) => return status.map(|(_, status)| status),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => panic!("our own child: {error}"),
-            }
-        }
-    }
-
-    fn request(&self, request: libc::c_uint, data: usize) -> io::Result<()> {
-        let (pid, nowhere) = (self.0.as_raw_nonzero().get(), std::ptr::null_mut::<libc::c_void>());
-        // SAFETY: these requests take a number, and change nothing in this process.
-        let outcome = unsafe { libc::ptrace(request, pid, nowhere, data) };
-        if outcome == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
-    }
-
-    /// It is gone when this returns.
-    fn kill(self) {}
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        kill_process(self.0, Signal::KILL).expect("our own child, which nobody else waits for");
-        while self.wait(WaitOptions::empty()).is_some_and(|status| status.stopped()) {}
+        kill_process(self.pid, Signal::KILL).expect("our own child, which nobody else waits for");
+        while matches!(waitpid(Some(self.pid), WaitOptions::empty()), Err(rustix::io::Errno::INTR)) {}
     }
-}
-
-fn trace_me() {
-    let nowhere = std::ptr::null_mut::<libc::c_void>();
-    // SAFETY: a request without arguments.
-    if unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, nowhere, nowhere) } == -1 {
-        // SAFETY: as in `fork`.
-        unsafe { libc::_exit(FORBIDDEN) }
-    }
-}
-
-fn stop_here() {
-    // SAFETY: a number.
-    unsafe { libc::raise(libc::SIGSTOP) };
 }
 
 fn die_with(parent: u32) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let is_there = rustix::process::getppid().is_some_and(|pid| pid.as_raw_nonzero().get().cast_unsigned() == parent);
     if is_there { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
-}
-
-/// One processor for this thread and its children: then a step has no wake-up from one to the other.
-struct Pinned(Option<rustix::thread::CpuSet>);
-
-impl Pinned {
-    /// Without it all is the same, only slower.
-    fn here() -> Pinned {
-        let before = rustix::thread::sched_getaffinity(None).ok();
-        let mut here = rustix::thread::CpuSet::new();
-        here.set(rustix::thread::sched_getcpu());
-        Pinned(before.filter(|_| rustix::thread::sched_setaffinity(None, &here).is_ok()))
-    }
-}
-
-impl Drop for Pinned {
-    fn drop(&mut self) {
-        if let Some(before) = &self.0 {
-            // As above.
-            let _ = rustix::thread::sched_setaffinity(None, before);
-        }
-    }
 }
 
 /// Marsaglia's xorshift: for instants, not for secrets.

@@ -2,6 +2,7 @@
 //! `docs/conformance.md` lists what is covered.
 
 mod elsewhere;
+mod events;
 mod locks;
 mod manager_deaths;
 mod managers;
@@ -11,6 +12,7 @@ mod process_ends;
 mod process_fork;
 mod process_kills;
 mod process_start;
+mod semaphores;
 mod shareable_list;
 mod shared_memory;
 mod values;
