@@ -10,6 +10,7 @@ mod memory;
 mod patience;
 mod program;
 mod stage;
+pub mod stress;
 mod suite;
 pub mod sweep;
 

@@ -15,4 +15,5 @@ mod process_start;
 mod semaphores;
 mod shareable_list;
 mod shared_memory;
+mod stress;
 mod values;
