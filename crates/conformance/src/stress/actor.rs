@@ -7,12 +7,21 @@ use concurrent_futures::multiprocessing::list::Item;
 use concurrent_futures::multiprocessing::managers::LockError;
 use concurrent_futures::multiprocessing::{GetError, OwnerDied, PutError, SharedMemory};
 use std::collections::HashMap;
+use std::time::Instant;
 
 /// Does what comes to its mind until it is told to stop, or killed.
 pub(super) fn act((world, number, seed): (World, u64, u64)) {
     let mut actor = Actor { world, number, random: Random::new(seed), put: 0, seen: HashMap::new() };
     while !actor.world.is_stopped() {
         actor.do_something();
+    }
+}
+
+/// A kill from outside seldom comes just when something is half done.
+fn perhaps_die(random: &mut Random) {
+    if random.below(1500) == 0 {
+        let me = rustix::process::getpid();
+        rustix::process::kill_process(me, rustix::process::Signal::KILL).expect("one may kill oneself");
     }
 }
 
@@ -27,6 +36,7 @@ struct Actor {
 
 impl Actor {
     fn do_something(&mut self) {
+        let begun = Instant::now();
         let deed = match self.random.below(100) {
             0..20 => self.put(),
             20..42 => self.get(),
@@ -44,6 +54,9 @@ impl Actor {
         };
         if let Some(deed) = deed {
             self.world.did(deed);
+            // Who misses his wake-up finds at his deadline that all is well.
+            let took = begun.elapsed();
+            assert!(took < PATIENCE / 2, "{} took {took:?}", deed.name());
         }
     }
 
@@ -73,13 +86,15 @@ impl Actor {
     fn move_some(&mut self) -> Option<Deed> {
         let (from, to) = (self.random.below(16), self.random.below(16));
         let amount = self.random.below(100) as i64;
-        self.world.ledger.move_some(&self.world, from, to, amount);
+        let random = &mut self.random;
+        self.world.ledger.move_some(&self.world, from, to, amount, &mut || perhaps_die(random));
         Some(Deed::Moved)
     }
 
     fn transfer(&mut self) -> Option<Deed> {
         let amount = self.random.below(100) as i64 - 50;
-        self.world.transfers.transfer(&self.world, amount);
+        let random = &mut self.random;
+        self.world.transfers.transfer(&self.world, amount, &mut || perhaps_die(random));
         Some(Deed::Transferred)
     }
 
@@ -100,6 +115,7 @@ impl Actor {
         }
         for row in 0..rows.len() {
             rows.set(row, most + 1);
+            perhaps_die(&mut self.random);
         }
         Some(Deed::Rows)
     }
@@ -107,6 +123,7 @@ impl Actor {
     fn permit(&mut self) -> Option<Deed> {
         let permit = self.world.semaphore.acquire_timeout(PATIENCE).expect("permits come back");
         assert!(self.world.pair.get()[0] <= self.world.pair.get()[1]);
+        perhaps_die(&mut self.random);
         drop(permit);
         Some(Deed::Permits)
     }
@@ -159,6 +176,7 @@ impl Actor {
         let memory = SharedMemory::create(name.as_str(), 1 + self.random.below(10_000));
         let memory = memory.unwrap_or_else(|error| panic!("named memory: {error}"));
         memory.fill(.., 7);
+        perhaps_die(&mut self.random);
         let same = SharedMemory::open(&name).unwrap_or_else(|error| panic!("named memory: {error}"));
         assert!(same.size() == memory.size() && same.read(same.size() - 1..) == [7]);
         Some(Deed::Names)
@@ -174,6 +192,7 @@ impl Actor {
         let key = self.random.below(5) as u32;
         let counted = self.world.counts.modify_or_insert(key, 0, |count, ()| *count += 1, ());
         counted.unwrap_or_else(|error| panic!("manager: {error}"));
+        perhaps_die(&mut self.random);
         drop(held);
         Some(Deed::Managed)
     }

@@ -12,7 +12,7 @@ mod random;
 mod world;
 
 use crate::{PATIENCE, descendants};
-use concurrent_futures::multiprocessing::{Manager, Process, scavenge};
+use concurrent_futures::multiprocessing::{ExitStatus, Manager, Process, scavenge};
 use random::Random;
 use std::fmt;
 use std::io;
@@ -74,12 +74,13 @@ pub fn run(options: Options, mut look: impl FnMut(&Report)) -> io::Result<Report
         let until = Instant::now() + pause;
         while Instant::now() < until.min(end) {
             crowd.world.tick();
+            crowd.replace_the_dead()?;
             std::thread::sleep(Duration::from_millis(2));
         }
         crowd.kill_one()?;
         if Instant::now() >= next_look {
             next_look = Instant::now() + Duration::from_secs(1);
-            crowd.look_after()?;
+            crowd.count();
             crowd.report.complaints.extend(progress.complaint(&crowd.world));
             look(&crowd.report);
         }
@@ -134,7 +135,6 @@ impl Crowd {
     /// One of them, whatever it is doing; and whoever goes with it.
     fn kill_one(&mut self) -> io::Result<()> {
         let victim = self.random.below(self.actors.len() + 2 * self.couples.len());
-        self.report.kills += 1;
         if victim < self.actors.len() {
             self.bury(self.actors[victim].clone())?;
             self.actors[victim] = self.start_actor()?;
@@ -152,9 +152,30 @@ impl Crowd {
     fn bury(&mut self, process: Process) -> io::Result<()> {
         process.kill()?;
         let status = process.join()?;
-        // It may have ended by itself just before, and then it should not have.
-        if status.signal() != Some(libc::SIGKILL) {
-            self.report.complaints.push(format!("{} has ended by itself: {status}", process.name()));
+        self.note_end(&process, status);
+        Ok(())
+    }
+
+    /// Actors kill themselves, too; to end otherwise is wrong.
+    fn note_end(&mut self, process: &Process, status: ExitStatus) {
+        match status.signal() {
+            Some(libc::SIGKILL) => self.report.kills += 1,
+            _ => self.report.complaints.push(format!("{} has ended by itself: {status}", process.name())),
+        }
+    }
+
+    fn replace_the_dead(&mut self) -> io::Result<()> {
+        for place in 0..self.actors.len() {
+            let actor = self.actors[place].clone();
+            if let Some(status) = actor.exit_status() {
+                self.note_end(&actor, status);
+                self.actors[place] = self.start_actor()?;
+            }
+        }
+        for process in self.couples.iter().flatten() {
+            if let Some(status) = process.exit_status() {
+                self.report.complaints.push(format!("{} has ended by itself: {status}", process.name()));
+            }
         }
         Ok(())
     }
@@ -173,35 +194,25 @@ impl Crowd {
         Ok(())
     }
 
-    /// Notices who has failed, and counts.
-    fn look_after(&mut self) -> io::Result<()> {
-        for process in self.actors.iter().chain(self.couples.iter().flatten()) {
-            if let Some(status) = process.exit_status() {
-                self.report.complaints.push(format!("{} has ended by itself: {status}", process.name()));
-            }
-        }
-        self.count();
-        Ok(())
-    }
-
     fn count(&mut self) {
         self.report.deeds = Deed::ALL.iter().map(|deed| (deed.name(), self.world.times(*deed))).collect();
         self.report.repairs = self.world.repairs();
     }
 
     fn end(mut self) -> io::Result<Report> {
-        self.look_after()?;
         self.world.stop();
-        for process in
-            std::mem::take(&mut self.actors).into_iter().chain(std::mem::take(&mut self.couples).into_iter().flatten())
-        {
-            // They may wait for what is done here.
-            let limit = Instant::now() + PATIENCE;
-            while process.is_alive() && Instant::now() < limit {
-                self.world.tick();
-                std::thread::sleep(Duration::from_millis(1));
+        // They may wait for what is done here.
+        let limit = Instant::now() + PATIENCE;
+        let all = |crowd: &Self| crowd.actors.iter().chain(crowd.couples.iter().flatten()).cloned().collect::<Vec<_>>();
+        while all(&self).iter().any(Process::is_alive) && Instant::now() < limit {
+            self.world.tick();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        for process in all(&self) {
+            match process.exit_status() {
+                Some(status) if status.signal() == Some(libc::SIGKILL) => self.note_end(&process, status),
+                _ => self.expect_end(&process, "a process that was told to end")?,
             }
-            self.expect_end(&process, "a process that was told to")?;
         }
         self.count();
         self.report.complaints.extend(self.world.complaints(self.report.kills)?);

@@ -274,7 +274,7 @@ pub(super) fn locked<G>(tried: Result<G, TryLockError<G>>) -> (G, bool) {
 
 impl Ledger {
     /// Moves something from one account to another one, in steps.
-    pub(super) fn move_some(&self, world: &World, from: usize, to: usize, amount: i64) {
+    pub(super) fn move_some(&self, world: &World, from: usize, to: usize, amount: i64, step: &mut dyn FnMut()) {
         let (_guard, died) = locked(self.lock.lock_timeout(PATIENCE));
         self.repair(world, died);
         let (old_from, old_to) = (self.accounts.get(from), self.accounts.get(to));
@@ -282,8 +282,11 @@ impl Ledger {
             self.log.set(place + 1, value);
         }
         self.log.set(0, 1);
+        step();
         self.accounts.set(from, old_from - amount);
+        step();
         self.accounts.update(to, |balance| balance + amount);
+        step();
         self.log.set(0, 0);
     }
 
@@ -307,13 +310,15 @@ impl Ledger {
 
 impl Transfers {
     /// Moves something from one value to the other one, each of which locks again what is locked.
-    pub(super) fn transfer(&self, world: &World, amount: i64) {
+    pub(super) fn transfer(&self, world: &World, amount: i64, step: &mut dyn FnMut()) {
         let (_guard, died) = locked(self.lock.lock_timeout(PATIENCE));
         self.repair(world, died);
         self.log.set(1, self.from.get() - amount);
         self.log.set(2, self.to.get() + amount);
         self.log.set(0, 1);
+        step();
         self.from.update(|from| from - amount);
+        step();
         self.to.update(|to| to + amount);
         self.log.set(0, 0);
     }
