@@ -128,10 +128,8 @@ trait Recovered<G> {
     fn recovered(self) -> G;
 }
 
-type Swept1 = (ManagedLock, ManagedList<u32>, ManagedQueue<u32>);
-
-/// A client that is killed after every so many instructions of connecting, locking, calling and putting.
-fn client_killed((lock, list, queue): Swept1) -> Swept {
+/// A client that is killed after every so many instructions of connecting, locking and calling.
+fn client_killed((lock, list): (ManagedLock, ManagedList<u32>)) -> Swept {
     let held = std::cell::Cell::new(0);
     let swept = Sweep::every(STEP).run(
         || {
@@ -139,8 +137,6 @@ fn client_killed((lock, list, queue): Swept1) -> Swept {
             list.push(1).unwrap();
             list.push(2).unwrap();
             drop(guard);
-            queue.put(3).unwrap();
-            assert_eq!(queue.get().unwrap(), 3);
         },
         |_| {
             let guard = match lock.lock_timeout(PATIENCE) {
@@ -153,26 +149,21 @@ fn client_killed((lock, list, queue): Swept1) -> Swept {
             let list = list.take().unwrap();
             assert!([&[][..], &[1], &[1, 2]].contains(&&list[..]), "{list:?}");
             drop(guard);
-            // One that was put and not got.
-            match queue.try_get() {
-                Ok(item) => assert_eq!(item, 3),
-                Err(error) => assert!(matches!(error, ManagerError::Empty), "{error}"),
-            }
         },
     );
     assert!(held.get() > 0, "never killed while it held the lock");
     swept
 }
 
-/// Optimized code has fewer instructions, and each child opens its own connection first.
+/// All of it are 300,000 instructions, as each child opens its own connection first; optimized, it is a tenth of that.
 const STEP: u64 = if cfg!(debug_assertions) { 49_999 } else { 4_999 };
 
 #[test]
 fn sweep_of_a_managers_client() {
     let manager = Manager::new().unwrap();
-    let objects = (manager.lock().unwrap(), manager.list([]).unwrap(), manager.queue().unwrap());
+    let objects = (manager.lock().unwrap(), manager.list([]).unwrap());
     let swept = alone(client_killed, objects);
-    assert!(swept.kills > 5, "{swept:?}");
+    assert!(swept.kills > 3, "{swept:?}");
     until("the children's handles are gone", || manager.object_count().unwrap() == 0);
 }
 
