@@ -4,6 +4,7 @@
 //! cargo bench -p concurrent-futures-benches --bench tools -- --quick
 //! ```
 
+mod managers;
 mod process;
 mod python;
 
@@ -15,4 +16,5 @@ fn main() {
     let Some(options) = Options::from_args() else { return };
     let bench = Bench::new("Tools", options);
     process::start_and_join(&bench);
+    managers::calls(&bench);
 }

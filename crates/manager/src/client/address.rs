@@ -3,16 +3,17 @@
 use crate::error::ManagerError;
 use crate::wire::Link;
 use crate::wire::auth::{self, Key, Purpose, Refused, ServerId};
+use crate::wire::link::keep_alive;
 use concurrent_futures_process::program::peer_user;
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with, sockopt,
-};
+use parking_lot::Mutex;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Weak};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Address {
@@ -53,7 +54,7 @@ impl Address {
                 let stream = TcpStream::connect_timeout(address, auth::PATIENCE)?;
                 stream.set_nodelay(true)?;
                 let socket = OwnedFd::from(stream);
-                sockopt::set_socket_keepalive(&socket, true)?;
+                keep_alive(&socket)?;
                 Ok(Link::new(socket, false))
             }
         }
@@ -68,9 +69,23 @@ pub(crate) struct Remote {
     id: ServerId,
 }
 
+/// Those that this process knows: one of each, so that a connection is known to be in use as long as a handle is.
+static KNOWN: LazyLock<Mutex<HashMap<Name, Weak<Remote>>>> = LazyLock::new(Mutex::default);
+
+/// Its number, and whether it is reached by a local socket.
+type Name = (ServerId, bool);
+
 impl Remote {
     pub(crate) fn new(address: Address, key: Key, id: ServerId) -> Arc<Self> {
-        Arc::new(Remote { address, key, id })
+        let mut known = KNOWN.lock();
+        let name = (id, matches!(address, Address::Local(_)));
+        if let Some(remote) = known.get(&name).and_then(Weak::upgrade) {
+            return remote;
+        }
+        known.retain(|_, remote| remote.strong_count() > 0);
+        let remote = Arc::new(Remote { address, key, id });
+        known.insert(name, Arc::downgrade(&remote));
+        remote
     }
 
     /// Asks who is there.

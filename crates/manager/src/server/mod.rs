@@ -125,11 +125,23 @@ impl State {
     fn serve(self: &Arc<Self>, link: Link) -> io::Result<()> {
         let number = self.number();
         self.connections.lock().insert(number, link.as_fd().try_clone_to_owned()?);
+        let _listed = Listed { state: self, number };
         // It may have been stopped just before.
         if !self.is_stopped() {
             session::serve(self, link);
         }
-        self.connections.lock().remove(&number);
         Ok(())
+    }
+}
+
+/// A connection that is to be ended with the server, until it has ended by itself.
+struct Listed<'a> {
+    state: &'a State,
+    number: u64,
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.state.connections.lock().remove(&self.number);
     }
 }

@@ -1,9 +1,10 @@
-//! Letting clients in: nobody who has not proved that he has the key costs more than a thread for ten seconds.
+//! Letting clients in: nobody who has not proved that he has the key costs more than a thread for half a minute.
 
 use super::{Sockets, State};
 use crate::client::Remote;
 use crate::wire::Link;
 use crate::wire::auth::{self, Key, Purpose};
+use crate::wire::link::keep_alive;
 use concurrent_futures_process::program::peer_user;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -137,13 +138,4 @@ fn welcome(state: &Arc<State>, socket: OwnedFd, tcp_key: Option<Key>, place: AtT
         }
         _ => Ok(()),
     }
-}
-
-/// A machine that has gone without a word is noticed after about two minutes.
-pub(super) fn keep_alive(socket: &OwnedFd) -> io::Result<()> {
-    sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, Duration::from_secs(60))?;
-    sockopt::set_tcp_keepintvl(socket, Duration::from_secs(15))?;
-    sockopt::set_tcp_keepcnt(socket, 4)?;
-    Ok(())
 }

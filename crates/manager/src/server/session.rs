@@ -139,6 +139,7 @@ impl Serving<'_> {
         {
             return self.answer(Answer::words(Status::Scarce, error));
         }
+        let op = request.op;
         let granted = match machine.request(&self.session, request) {
             Step::Answer(granted) => granted,
             Step::Wait => match self.wait(object) {
@@ -147,7 +148,7 @@ impl Serving<'_> {
                     // A wait for a condition becomes one for its lock first.
                     while machine.cancel(self.session.id()).is_none() {
                         if let Some(granted) = self.session.take_grant() {
-                            machine.undo(self.session.id(), granted);
+                            machine.undo(self.session.id(), op, granted);
                             break;
                         }
                     }
@@ -162,7 +163,7 @@ impl Serving<'_> {
         if granted.status == Status::WrongType {
             return self.answer(Answer::words(Status::WrongType, object.type_name()));
         }
-        self.deliver(object, granted)
+        self.deliver(object, op, granted)
     }
 
     /// Waits for the grant of what the session has just asked for.
@@ -199,15 +200,17 @@ impl Serving<'_> {
     }
 
     /// Sends what was granted. If it cannot be sent it was not.
-    fn deliver(&mut self, object: &Arc<Object>, granted: Granted) -> Result<(), Gone> {
+    fn deliver(&mut self, object: &Arc<Object>, op: Op, granted: Granted) -> Result<(), Gone> {
         let Some(item) = &granted.item else {
             let (status, number) = (granted.status, granted.number);
-            return self.answer(Answer { number, ..Answer::of(status) }).inspect_err(|_| self.undo(object, granted));
+            return self
+                .answer(Answer { number, ..Answer::of(status) })
+                .inspect_err(|_| self.undo(object, op, granted));
         };
         let tokens = match self.tokens(&item.references) {
             Ok(tokens) => tokens,
             Err(error) => {
-                self.undo(object, granted);
+                self.undo(object, op, granted);
                 return self.answer(Answer::words(Status::Scarce, error));
             }
         };
@@ -220,7 +223,7 @@ impl Serving<'_> {
         };
         let descriptors: Vec<BorrowedFd<'_>> = item.descriptors.iter().chain(&tokens).map(|fd| fd.as_fd()).collect();
         if let Err(error) = self.link.send(&frame, &descriptors) {
-            self.undo(object, granted);
+            self.undo(object, op, granted);
             return match error.kind() {
                 io::ErrorKind::InvalidInput => self.answer(Answer::words(Status::Codec, error)),
                 _ => Err(Gone),
@@ -230,9 +233,9 @@ impl Serving<'_> {
         Ok(())
     }
 
-    fn undo(&mut self, object: &Arc<Object>, granted: Granted) {
+    fn undo(&mut self, object: &Arc<Object>, op: Op, granted: Granted) {
         if let Some(machine) = object.machine() {
-            machine.undo(self.session.id(), granted);
+            machine.undo(self.session.id(), op, granted);
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// For all of it, on either side.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the server says first; the last byte is the version of all that follows.
 const MARK: [u8; 8] = *b"CFMANAG\x01";

@@ -81,7 +81,7 @@ impl Machine for Barrier {
         Some(Granted::of(Status::Broken))
     }
 
-    fn undo(&self, _session: u64, granted: Granted) {
+    fn undo(&self, _session: u64, _op: Op, granted: Granted) {
         // The others have gone on already, as they do when one dies behind the barrier.
         drop(granted);
     }

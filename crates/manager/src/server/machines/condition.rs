@@ -45,8 +45,8 @@ impl Machine for Condition {
         self.lock().cancel(session)
     }
 
-    fn undo(&self, session: u64, granted: Granted) {
-        self.lock().undo(session, granted);
+    fn undo(&self, session: u64, op: Op, granted: Granted) {
+        self.lock().undo(session, op, granted);
     }
 
     fn holds(&self, session: u64) -> bool {

@@ -51,5 +51,5 @@ impl Machine for Event {
         take_out(&mut self.state.lock().waiters, session).map(|_| Granted::of(Status::NotNow))
     }
 
-    fn undo(&self, _session: u64, _granted: Granted) {}
+    fn undo(&self, _session: u64, _op: Op, _granted: Granted) {}
 }

@@ -158,13 +158,22 @@ impl Machine for Lock {
         None
     }
 
-    fn undo(&self, session: u64, granted: Granted) {
+    fn undo(&self, session: u64, op: Op, granted: Granted) {
         let mut state = self.state.lock();
-        if granted.status == Status::Done && state.owner.is_some_and(|(owner, _)| owner == session) {
-            // Nobody has had it since.
-            state.orphaned |= granted.number & ORPHANED != 0;
-            state.owner = None;
-            state.pass();
+        let Some((owner, depth)) = state.owner else { return };
+        if owner != session || granted.status != Status::Done {
+            return;
+        }
+        match op {
+            // The client has died with what it had before.
+            Op::Acquire if depth > 1 => state.owner = Some((owner, depth - 1)),
+            Op::Acquire | Op::Wait => {
+                // Nobody has had it since it was granted.
+                state.orphaned |= granted.number & ORPHANED != 0;
+                state.owner = None;
+                state.pass();
+            }
+            _ => {}
         }
     }
 

@@ -86,8 +86,8 @@ pub(crate) trait Machine: Send + Sync {
     /// Takes the session's waiter out, if it is still there. `None`: the grant is there, or will come soon.
     fn cancel(&self, session: u64) -> Option<Granted>;
 
-    /// Takes back what was granted to a session of which the client never learns it.
-    fn undo(&self, session: u64, granted: Granted);
+    /// Takes back what was granted for `op` to a session of which the client never learns it.
+    fn undo(&self, session: u64, op: Op, granted: Granted);
 
     /// The session holds something that must be given back at its end.
     fn holds(&self, _session: u64) -> bool {

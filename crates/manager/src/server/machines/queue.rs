@@ -133,7 +133,7 @@ impl Machine for Queue {
         there.then(|| Granted::of(Status::NotNow))
     }
 
-    fn undo(&self, _session: u64, granted: Granted) {
+    fn undo(&self, _session: u64, _op: Op, granted: Granted) {
         if let Some(item) = granted.item {
             self.state.lock().hand_over(item, true);
         }

@@ -94,9 +94,9 @@ impl Machine for Semaphore {
         take_out(&mut self.state.lock().waiters, session).map(|_| Granted::of(Status::NotNow))
     }
 
-    fn undo(&self, session: u64, granted: Granted) {
+    fn undo(&self, session: u64, op: Op, granted: Granted) {
         let mut state = self.state.lock();
-        if granted.status == Status::Done && state.take_back(session) {
+        if op == Op::Acquire && granted.status == Status::Done && state.take_back(session) {
             state.add(1);
         }
     }

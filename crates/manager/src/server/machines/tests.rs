@@ -84,11 +84,23 @@ fn a_lock_that_nobody_has_learnt_of_goes_on_quietly() {
     waits(&lock, &c, Op::Acquire);
     lock.ended(1);
     let grant = b.take_grant().expect("it has the lock");
-    lock.undo(2, grant);
+    lock.undo(2, Op::Acquire, grant);
     assert_eq!(granted(&c), Some((Status::Done, ORPHANED)), "what b would have been told is c's");
     let grant = Granted::done(0);
-    lock.undo(3, grant);
+    lock.undo(3, Op::Acquire, grant);
     assert_eq!(now(&lock, &a, Op::Acquire), DONE);
+}
+
+#[test]
+fn who_dies_before_an_answer_still_dies_with_what_it_had() {
+    let (lock, [a, b]) = (Lock::new(true), [1, 2].map(session));
+    let _ = (now(&lock, &a, Op::Acquire), now(&lock, &a, Op::Acquire));
+    lock.undo(1, Op::Acquire, Granted::done(0));
+    lock.undo(1, Op::State, Granted::done(1));
+    lock.undo(1, Op::Release, Granted::done(0));
+    assert_eq!(now(&lock, &b, Op::Acquire), NOT_NOW, "it had it once before");
+    lock.ended(1);
+    assert_eq!(now(&lock, &b, Op::Acquire), (Status::Done, ORPHANED));
 }
 
 #[test]
@@ -164,7 +176,7 @@ fn permits_come_back_from_the_dead_and_never_more_than_there_were() {
         matches!(ask(&unbounded, &b, Op::AddPermits, u64::MAX, false), Step::Answer(granted) if granted.status == Status::OverRelease)
     );
     let grant = Granted::done(0);
-    unbounded.undo(1, grant);
+    unbounded.undo(1, Op::Acquire, grant);
     assert_eq!(now(&unbounded, &b, Op::State), (Status::Done, 3));
 }
 
@@ -246,11 +258,11 @@ fn an_item_that_its_getter_never_sees_is_the_first_again() {
     waits(&queue, &a, Op::Get);
     let _ = (put_now(&queue, &c, 1), put_now(&queue, &c, 2));
     let grant = a.take_grant().expect("it has the item");
-    queue.undo(1, grant);
+    queue.undo(1, Op::Get, grant);
     assert_eq!(got(ask(&queue, &b, Op::Get, 0, false)), Some(1));
     let Step::Answer(grant) = ask(&queue, &b, Op::Get, 0, false) else { panic!("there is one") };
     waits(&queue, &a, Op::Get);
-    queue.undo(2, grant);
+    queue.undo(2, Op::Get, grant);
     assert_eq!(a.take_grant().and_then(|granted| granted.item).map(|item| item.value), Some(vec![2]));
 }
 
