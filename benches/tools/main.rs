@@ -7,6 +7,7 @@
 mod managers;
 mod process;
 mod python;
+mod values;
 
 use concurrent_futures_benches::{Bench, Options};
 
@@ -17,4 +18,5 @@ fn main() {
     let bench = Bench::new("Tools", options);
     process::start_and_join(&bench);
     managers::calls(&bench);
+    values::all(&bench);
 }
