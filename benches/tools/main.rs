@@ -5,9 +5,11 @@
 //! ```
 
 mod managers;
+mod pipe;
 mod process;
 mod python;
 mod values;
+mod queue;
 
 use concurrent_futures_benches::{Bench, Options};
 
@@ -19,4 +21,9 @@ fn main() {
     process::start_and_join(&bench);
     managers::calls(&bench);
     values::all(&bench);
+    pipe::small(&bench);
+    pipe::round_trip(&bench);
+    pipe::bandwidth(&bench);
+    queue::stream(&bench);
+    queue::round_trip(&bench);
 }
