@@ -1,6 +1,7 @@
 //! The tools of `multiprocessing`, each used by several processes at once, some of which die at any instant.
 //! `docs/conformance.md` lists what is covered.
 
+mod connections;
 mod elsewhere;
 mod events;
 mod locks;
@@ -14,6 +15,7 @@ mod process_kills;
 mod process_start;
 mod semaphores;
 mod shareable_list;
+mod queues;
 mod shared_memory;
 mod stress;
 mod values;

@@ -18,6 +18,11 @@ pub(crate) fn sleeps(_: ()) {
     }
 }
 
+/// The same, with something that it has.
+pub(crate) fn sleeps_with<T>(_has: T) {
+    sleeps(());
+}
+
 #[test]
 fn attributes_through_the_life_of_a_process() {
     fn target((parent, name): (u32, String)) {
