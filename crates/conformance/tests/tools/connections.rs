@@ -303,7 +303,7 @@ fn sender_killed_at_every_instant((): ()) -> (u64, u64) {
     let shared = SharedBytes::from(vec![7; 20_000]);
     let current = RefCell::new(one_way::<(u32, SharedBytes)>().expect("a pipe"));
     let whole = Cell::new(0);
-    let swept = Sweep::every(211).run(
+    let swept = Sweep::every(433).run(
         || current.borrow().0.send((5, shared.clone())).expect("somebody is there"),
         |_| {
             let (sender, receiver) = current.replace(one_way().expect("a pipe"));
@@ -333,7 +333,7 @@ fn receiver_killed_at_every_instant((): ()) -> u64 {
         (sender, receiver)
     };
     let current = RefCell::new(new());
-    let swept = Sweep::every(29).run(
+    let swept = Sweep::every(61).run(
         || {
             let (_, receiver) = &*current.borrow();
             assert_eq!(receiver.recv().expect("it is there").len(), 1000);
@@ -357,7 +357,7 @@ fn sweep_of_a_recv() {
 fn sleeping_receiver_killed((): ()) -> u64 {
     let current = RefCell::new(one_way::<u32>().expect("a pipe"));
     let slept = Cell::new(0);
-    Sweep::every(97)
+    Sweep::every(331)
         .when_blocked(|| {
             slept.set(slept.get() + 1);
             current.borrow().0.send(1).expect("room");

@@ -182,7 +182,7 @@ fn putter_killed_at_every_instant(queue: Queue<u32>) -> (u64, u64) {
     let there = Cell::new(0);
     // The first item of a round finds a getter that sleeps, or is about to.
     tell.send(()).expect("it is there");
-    let swept = Sweep::every(11).run(
+    let swept = Sweep::every(29).run(
         || queue.put(1).expect("it is open"),
         |_| {
             // If it is there, who sleeps has been woken.
@@ -214,7 +214,7 @@ fn sweep_of_a_put() {
 fn getter_killed_at_every_instant(queue: Queue<u32>) -> (u64, u64) {
     let lost = Cell::new(0);
     queue.put(1).expect("it is open");
-    let swept = Sweep::every(7).run(
+    let swept = Sweep::every(19).run(
         || assert_eq!(queue.get().expect("it is there"), 1),
         |_| {
             queue.put_timeout(2, PATIENCE).expect("the queue is usable");
@@ -246,7 +246,7 @@ fn woken_getter_killed(queue: Queue<u32>) -> (u64, u64) {
     let other = Process::start(gets_when_told, (queue.clone(), told, got)).expect("a process");
     let (slept, lost) = (Cell::new(0_u64), Cell::new(0));
     let asked = Cell::new(false);
-    let swept = Sweep::every(307)
+    let swept = Sweep::every(709)
         .when_blocked(|| {
             if !asked.replace(true) {
                 slept.set(slept.get() + 1);
@@ -260,8 +260,8 @@ fn woken_getter_killed(queue: Queue<u32>) -> (u64, u64) {
                 if !asked.replace(false) {
                     tell.send(()).expect("it is there");
                 }
-                // Whatever is there is taken without a further word.
-                until("the item is taken", || queue.is_empty());
+                // The other one has an item, or there is none: without a further word.
+                until("the item is taken", || queue.is_empty() || hear.poll(Duration::ZERO).expect("it is there"));
                 queue.put(2).expect("it is open");
                 if hear.recv_timeout(PATIENCE).expect("the other one gets an item") == 2 {
                     lost.set(lost.get() + 1);
@@ -285,7 +285,7 @@ fn sweep_of_a_get_that_is_woken() {
 fn woken_putter_killed(queue: Queue<u32>) -> u64 {
     queue.put(0).expect("room");
     let slept = Cell::new(0_u64);
-    Sweep::every(311)
+    Sweep::every(719)
         .when_blocked(|| {
             slept.set(slept.get() + 1);
             let _ = queue.get().expect("an item");
@@ -308,7 +308,7 @@ fn sweep_of_a_put_that_waits_for_room() {
 
 fn task_done_killed_at_every_instant(queue: JoinableQueue<u32>) -> (u64, u64) {
     let counted = Cell::new(0);
-    let swept = Sweep::every(3).run(
+    let swept = Sweep::every(7).run(
         || queue.task_done().expect("one is unfinished"),
         |_| match queue.unfinished() {
             0 => {

@@ -94,6 +94,19 @@ impl<T> Error for PutError<T> {
     }
 }
 
+impl<T> From<PutError<T>> for io::Error {
+    fn from(error: PutError<T>) -> Self {
+        let kind = match error {
+            PutError::Io(_, error) => return error,
+            PutError::Full(_) => io::ErrorKind::WouldBlock,
+            PutError::TimedOut(_) => io::ErrorKind::TimedOut,
+            PutError::Closed(_) => io::ErrorKind::BrokenPipe,
+            PutError::Encode(..) | PutError::TooLarge { .. } => io::ErrorKind::InvalidInput,
+        };
+        io::Error::new(kind, error.to_string())
+    }
+}
+
 /// Why nothing was got from a queue.
 ///
 /// ```
@@ -149,6 +162,19 @@ impl Error for GetError {
             GetError::Io(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl From<GetError> for io::Error {
+    fn from(error: GetError) -> Self {
+        let kind = match error {
+            GetError::Io(error) => return error,
+            GetError::Empty => io::ErrorKind::WouldBlock,
+            GetError::TimedOut => io::ErrorKind::TimedOut,
+            GetError::Closed => io::ErrorKind::UnexpectedEof,
+            GetError::Decode(_) => io::ErrorKind::InvalidData,
+        };
+        io::Error::new(kind, error)
     }
 }
 
