@@ -26,6 +26,9 @@ fn lock(lock: &ManagedLock, calls: u64) {
     }
 }
 
+/// What is measured.
+type Sample<'a> = Box<dyn Fn() -> f64 + 'a>;
+
 pub fn calls(bench: &Bench) {
     let title = "Calls of a manager's objects";
     let Some(mut table) = bench.table("manager", title, Unit::THOUSAND_PER_SECOND) else { return };
@@ -47,13 +50,15 @@ pub fn calls(bench: &Bench) {
     let two = move |f: fn((ManagedDict<u64, u64>, u64)), calls: u64| {
         let whole = seconds(|| {
             let tasks = [0; 2].map(|_| pool.submit(f, (dict.clone(), calls)));
-            tasks.map(|task| task.result().expect("the server is there"));
+            for task in tasks {
+                task.result().expect("the server is there");
+            }
         });
         (2 * calls) as f64 / whole
     };
     let calls: u64 = bench.options().pick(1_000, 4_000);
     let rate = move |calls: u64, whole: f64| calls as f64 / whole;
-    let ours: [(&str, Box<dyn Fn() -> f64>); 6] = [
+    let ours: [(&str, Sample<'_>); 6] = [
         ("get", Box::new(move || rate(calls, seconds(|| get((dict.clone(), calls)))))),
         ("set", Box::new(move || rate(calls, seconds(|| set((dict.clone(), calls)))))),
         ("get, 2 clients", Box::new(move || two(get, calls))),

@@ -21,6 +21,12 @@ fn rate(times: u64, work: impl FnOnce()) -> f64 {
     times as f64 / seconds(work)
 }
 
+fn repeat<R>(times: u64, work: impl Fn() -> R) {
+    for _ in 0..times {
+        black_box(work());
+    }
+}
+
 fn values(bench: &Bench, python: Option<&Python>) {
     let Some(mut table) = bench.table("values", "One value, and one element of a list", Unit::MILLION_PER_SECOND)
     else {
@@ -39,8 +45,8 @@ fn values(bench: &Bench, python: Option<&Python>) {
     let raw = RawValue::new(0_i64).expect("there is memory");
     let list = ShareableList::new([0_i64.into(), "text".into()]).expect("there is memory");
     let ours: [(&str, Work<'_, ()>); 4] = [
-        ("update", Box::new(|| (0..times).for_each(|_| drop(black_box(value.update(|value| value + 1)))))),
-        ("get", Box::new(|| (0..times).for_each(|_| drop(black_box(value.get()))))),
+        ("update", Box::new(|| repeat(times, || value.update(|value| value + 1)))),
+        ("get", Box::new(|| repeat(times, || value.get()))),
         ("raw", Box::new(|| (0..times).for_each(|n| raw.set(n as i64)))),
         ("list", Box::new(|| (0..times).for_each(|n| list.set(0, n as i64).expect("there is room")))),
     ];
@@ -48,9 +54,8 @@ fn values(bench: &Bench, python: Option<&Python>) {
         let mut column = Column::new(if *what == "raw" { "set" } else { what });
         column.row("concurrent-futures", || rate(times, work));
         if *what == "update" {
-            column.row("concurrent-futures, RawValue::fetch_add", || {
-                rate(times, || (0..times).for_each(|_| drop(black_box(raw.fetch_add(1)))))
-            });
+            column
+                .row("concurrent-futures, RawValue::fetch_add", || rate(times, || repeat(times, || raw.fetch_add(1))));
         }
         if let Some(python) = python {
             let request = format!("alone {what} {slow}");
@@ -70,18 +75,20 @@ fn values(bench: &Bench, python: Option<&Python>) {
 }
 
 fn add((value, times): (Value<i64>, u64)) {
-    (0..times).for_each(|_| drop(black_box(value.update(|value| value + 1))));
+    repeat(times, || value.update(|value| value + 1));
 }
 
 fn fetch_add((value, times): (RawValue<i64>, u64)) {
-    (0..times).for_each(|_| drop(black_box(value.fetch_add(1))));
+    repeat(times, || value.fetch_add(1));
 }
 
 /// By two processes at once.
 fn two<V: Clone + concurrent_futures::Portable>(times: u64, value: &V, work: fn((V, u64))) -> f64 {
     rate(2 * times, || {
         let processes = [(); 2].map(|()| Process::start(work, (value.clone(), times)).expect("there is room for it"));
-        processes.map(|process| assert!(process.join().is_ok_and(|status| status.success())));
+        for process in processes {
+            assert!(process.join().is_ok_and(|status| status.success()));
+        }
     })
 }
 
