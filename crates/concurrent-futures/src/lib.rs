@@ -88,6 +88,10 @@ pub mod prelude {
 #[doc = include_str!("../guide.md")]
 pub mod guide {}
 
+#[cfg(all(feature = "thread", feature = "manager"))]
+#[doc = include_str!("../from-python.md")]
+pub mod from_python {}
+
 /// The program in the README compiles and runs.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
