@@ -8,8 +8,8 @@ mod managers;
 mod pipe;
 mod process;
 mod python;
-mod values;
 mod queue;
+mod values;
 
 use concurrent_futures_benches::{Bench, Options};
 

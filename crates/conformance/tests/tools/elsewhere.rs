@@ -2,6 +2,7 @@
 
 use concurrent_futures::SharedBytes;
 use concurrent_futures::codec;
+use concurrent_futures::multiprocessing::{Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore};
 use serde::Serialize;
 
 /// Why it was refused.
@@ -14,4 +15,19 @@ fn refused(handle: &impl Serialize) -> String {
 fn shared_bytes() {
     let words = refused(&SharedBytes::from(vec![1, 2, 3]));
     assert!(words.contains("SharedSlice"), "{words}");
+}
+
+#[test]
+fn what_processes_wait_for() {
+    fn is_refused<T: Serialize>(name: &str, handle: std::io::Result<T>) {
+        let words = refused(&handle.unwrap());
+        assert!(words.contains(&format!("::{name}: it can only travel to")), "{words}");
+    }
+    is_refused("Lock", Lock::new());
+    is_refused("RLock", RLock::new());
+    is_refused("Semaphore", Semaphore::new(1));
+    is_refused("BoundedSemaphore", BoundedSemaphore::new(1));
+    is_refused("Event", Event::new());
+    is_refused("Condition", Condition::new());
+    is_refused("Barrier", Barrier::new(1));
 }

@@ -1,6 +1,8 @@
 //! The tools of `multiprocessing`, each used by several processes at once, some of which die at any instant.
 //! `docs/conformance.md` lists what is covered.
 
+mod barriers;
+mod conditions;
 mod connections;
 mod elsewhere;
 mod events;
