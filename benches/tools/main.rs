@@ -9,6 +9,7 @@ mod pipe;
 mod process;
 mod python;
 mod queue;
+mod sync;
 mod values;
 
 use concurrent_futures_benches::{Bench, Options};
@@ -21,6 +22,7 @@ fn main() {
     process::start_and_join(&bench);
     managers::calls(&bench);
     values::all(&bench);
+    sync::all(&bench);
     pipe::small(&bench);
     pipe::round_trip(&bench);
     pipe::bandwidth(&bench);
