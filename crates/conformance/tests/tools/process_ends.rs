@@ -383,3 +383,43 @@ fn a_task_on_threads_may_wait_for_a_process() {
     arrival.release();
     assert!(waits.soon().unwrap());
 }
+
+/// A fork server that is killed each time gives no process, and no hang.
+#[test]
+fn a_fork_server_that_dies_each_time_is_an_error() {
+    fn target(ticket: Ticket) {
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let open = |child| pidfd_open(Pid::from_raw(child)?, PidfdFlags::empty()).ok();
+                    let listed = || descendants(std::process::id()).into_iter().map(u32::cast_signed);
+                    let opened: Vec<_> = listed().filter_map(|child| Some((child, open(child)?))).collect();
+                    // It is still there: so it is what was opened.
+                    for child in listed() {
+                        if let Some((_, child)) = opened.iter().find(|(other, _)| *other == child) {
+                            let _ = rustix::process::pidfd_send_signal(child, rustix::process::Signal::KILL);
+                        }
+                    }
+                }
+            });
+            for _ in 0..10 {
+                match Process::start(sleeps, ()) {
+                    // Its fork server may be gone, and it go on.
+                    Ok(process) => {
+                        process.kill().unwrap();
+                        assert!(!process.join().unwrap().success());
+                    }
+                    Err(error) => assert!(error.to_string().contains("times in a row"), "{error}"),
+                }
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert!(Process::start(|_: ()| (), ()).unwrap().join().unwrap().success());
+        ticket.tell("done");
+    }
+    let stage = Stage::new();
+    let process = Process::target(target, stage.ticket()).stderr(Stdio::null()).start().unwrap();
+    assert!(end(&process).success());
+    assert_eq!(stage.next().words(), "done");
+}

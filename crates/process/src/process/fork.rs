@@ -8,6 +8,7 @@ use super::{Process, current, server, table};
 use crate::sys::{pidfd, socket, stdio, title, wait};
 use crate::worker::watchdog;
 use concurrent_futures_core::exit;
+use rustix::process::{Signal, set_parent_process_death_signal};
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -34,7 +35,7 @@ pub(super) unsafe fn fork(outfit: Outfit, outlives: bool, target: impl FnOnce() 
     let Outfit { name, daemon, pipes, .. } = outfit;
     // Not reaped yet, so the pid is this child.
     let process = pidfd::open_child(pid).inspect_err(|_| {
-        // It cannot be watched, so it must not live. It ends when it sees that its socket has ended, if it may not outlive this.
+        // It cannot be watched, so it must not live.
         wait::kill_unreaped(pid);
     })?;
     let control = (!outlives).then_some(ours);
@@ -79,6 +80,8 @@ fn prepare(outfit: Outfit, standing: current::Held, control: Option<OwnedFd>) ->
     stdio::replace([stdin, stdout, stderr])?;
     current::become_child(standing, name, identity, daemon, is, Some(this));
     if let Some(control) = control {
+        // As in `boot`: one that is stopped would not see its parent's end.
+        set_parent_process_death_signal(Some(Signal::CONT))?;
         drop(watchdog::start(control)?);
     }
     Ok(())

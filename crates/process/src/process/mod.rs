@@ -56,9 +56,10 @@ use std::time::{Duration, Instant};
 ///
 /// # Exit code
 ///
-/// What the function's return means for a program; 101 after a panic, with its message on standard error (Python says 1). Code
-/// that calls `std::process::exit` ends the process with that code. At the end it does what the end of a program does: it
-/// writes out standard output, waits for the processes that it has started itself, and for pools that still work.
+/// What the function's return means for a program; 101 after a panic, with its message on standard error (Python says 1; in a
+/// program that is built with `panic = "abort"` it is SIGABRT). Code that calls `std::process::exit` ends the process with that
+/// code. At the end it does what the end of a program does: it writes out standard output, waits for the processes that it has
+/// started itself, and for pools that still work.
 ///
 /// # Who ends when
 ///

@@ -68,7 +68,13 @@ pub(super) fn fork(name: &str, control: BorrowedFd<'_>) -> Result<(u32, OwnedFd,
             return Err(Failed::Refused);
         }
         match client.try_fork(name, control) {
-            Err(Failed::Error(error)) if is_end(&error) && attempt < ATTEMPTS => attempt += 1,
+            Err(Failed::Error(error)) if is_end(&error) => {
+                if attempt == ATTEMPTS {
+                    let words = format!("the fork server has ended, or said nothing, {ATTEMPTS} times in a row");
+                    return Err(io::Error::new(error.kind(), words).into());
+                }
+                attempt += 1;
+            }
             other => return other,
         }
     }

@@ -10,15 +10,23 @@ use std::time::{Duration, Instant};
 /// How long a daemon may take to end, after SIGTERM, at the end of its parent.
 const GRACE: Duration = Duration::from_secs(5);
 
-static TABLE: Mutex<Table> = Mutex::new(Table { owner: 0, started: 0, children: Vec::new() });
+static TABLE: Mutex<Table> = Mutex::new(Table::of(0));
 
 #[derive(Debug)]
 struct Table {
     /// Whose children these are. In a fork of it they are nobody's.
     owner: u32,
+    /// The end of this process will see to them.
+    hooked: bool,
     /// How many there were.
     started: u32,
     children: Vec<Arc<Child>>,
+}
+
+impl Table {
+    const fn of(owner: u32) -> Self {
+        Table { owner, hooked: false, started: 0, children: Vec::new() }
+    }
 }
 
 fn table() -> MutexGuard<'static, Table> {
@@ -26,8 +34,7 @@ fn table() -> MutexGuard<'static, Table> {
     let this = std::process::id();
     if table.owner != this {
         // In a fork: its copies of their control sockets are closed, or they would not notice their own parent's end.
-        *table = Table { owner: this, started: 0, children: Vec::new() };
-        exit::wait_for(end_all);
+        *table = Table::of(this);
     }
     table
 }
@@ -37,6 +44,10 @@ pub(super) fn next_identity() -> Vec<u32> {
     let mut identity = current::identity();
     let mut table = table();
     table.started += 1;
+    if !table.hooked {
+        table.hooked = true;
+        exit::wait_for(end_all);
+    }
     identity.push(table.started);
     identity
 }
@@ -69,6 +80,8 @@ pub(super) fn alive() -> Vec<Arc<Child>> {
 
 /// At the end of this process: ends daemons, waits for the others, leaves those alone that may go on.
 fn end_all() {
+    // What still runs may start others: then this is called again.
+    table().hooked = false;
     let (daemons, others): (Vec<_>, Vec<_>) = alive().into_iter().partition(|child| child.daemon());
     for daemon in &daemons {
         // Nobody is there any more who could be told.
