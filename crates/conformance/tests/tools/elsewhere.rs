@@ -31,3 +31,18 @@ fn what_processes_wait_for() {
     is_refused("Condition", Condition::new());
     is_refused("Barrier", Barrier::new(1));
 }
+
+#[test]
+fn values_and_memory() {
+    use concurrent_futures::multiprocessing::{Array, RawArray, RawValue, ShareableList, SharedMemory, Value};
+    let words = [
+        refused(&SharedMemory::anonymous(8).unwrap()),
+        refused(&SharedMemory::create(None, 8).unwrap()),
+        refused(&ShareableList::new([1.into()]).unwrap()),
+        refused(&Value::new(1.5).unwrap()),
+        refused(&Array::new([1, 2]).unwrap()),
+        refused(&RawValue::new(1_u8).unwrap()),
+        refused(&RawArray::new([1_u8]).unwrap()),
+    ];
+    assert!(words.iter().all(|words| words.contains("can only travel")), "{words:?}");
+}
