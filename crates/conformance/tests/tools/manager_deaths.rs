@@ -279,3 +279,33 @@ fn a_way_to_a_dead_server_leads_nowhere() {
     assert!(matches!(client.event(), Err(ManagerError::Gone(_))));
     assert!(matches!(client.publish("event", &other.event().unwrap()), Err(ManagerError::Invalid(_))));
 }
+
+/// A server that can have no more descriptors sends newcomers away, goes on with those who are there, and recovers.
+#[test]
+fn a_server_without_descriptors_goes_on() {
+    fn may_have_few((): ()) -> std::io::Result<()> {
+        let few = rustix::process::Rlimit { current: Some(40), maximum: Some(40) };
+        Ok(rustix::process::setrlimit(rustix::process::Resource::Nofile, few)?)
+    }
+    let manager = Manager::builder().initializer(may_have_few, ()).start().unwrap();
+    let list = manager.list([1_u8]).unwrap();
+    let all = std::sync::Barrier::new(60);
+    let refused = std::thread::scope(|scope| {
+        let call = || {
+            let outcome = list.len();
+            all.wait();
+            outcome
+        };
+        let threads: Vec<_> = (0..60).map(|_| scope.spawn(call)).collect();
+        let outcomes: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(list.len().unwrap(), 1);
+        outcomes.iter().filter(|outcome| matches!(outcome, Err(ManagerError::Gone(_)))).count()
+    });
+    assert!((1..60).contains(&refused), "{refused}");
+    let lists: Vec<_> = std::iter::repeat_with(|| manager.list([2_u8])).take_while(Result::is_ok).collect();
+    assert!(lists.len() < 60);
+    assert!(matches!(manager.list([2_u8]), Err(ManagerError::Scarce(_))));
+    drop(lists);
+    until("there is room again", || manager.list([3_u8]).is_ok());
+    std::thread::scope(|scope| until("newcomers are let in", || scope.spawn(|| list.len()).join().unwrap().is_ok()));
+}

@@ -10,26 +10,24 @@ use crate::nesting::Incoming;
 use crate::wire::{Frame, Op, Status, WAIT};
 use concurrent_futures_core::attach::{Arrived, Attachment};
 use parking_lot::Mutex;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// What is to be done with a request.
 pub(super) enum Outcome {
+    Nothing,
     Answer(Answer),
     /// This object knows, and it may take time.
     Machine(Arc<Object>, Request),
 }
 
-/// # Errors
-/// The request breaks the rules, and the connection ends.
-pub(super) fn serve(state: &Arc<State>, op: Op, frame: Frame) -> io::Result<Outcome> {
+pub(super) fn serve(state: &Arc<State>, op: Op, frame: Frame) -> Outcome {
     if frame.descriptors.len() < frame.announced {
         let words = "its descriptors did not arrive: the manager may not have more (RLIMIT_NOFILE)";
-        return Ok(Outcome::Answer(Answer::words(Status::Scarce, words)));
+        return Outcome::Answer(Answer::words(Status::Scarce, words));
     }
     let references: Option<Vec<_>> = frame.references.iter().map(|id| state.find(*id)).collect();
-    let Some(references) = references else { return Ok(Outcome::Answer(Answer::of(Status::NoSuchObject))) };
+    let Some(references) = references else { return Outcome::Answer(Answer::of(Status::NoSuchObject)) };
     let answer = match op {
         Op::Call => call(state, frame, references),
         Op::Make => make(state, frame, references),
@@ -50,15 +48,16 @@ pub(super) fn serve(state: &Arc<State>, op: Op, frame: Frame) -> io::Result<Outc
         Op::NewQueue => machine(state, Body::Other(Box::new(Queue::new(frame.number)))),
         Op::Publish | Op::Lookup | Op::Unpublish => names(state, op, frame),
         Op::Objects => Answer { number: state.objects.lock().len() as u64, ..Answer::of(Status::Done) },
-        Op::Cancel => return Err(io::ErrorKind::InvalidData.into()),
+        // The grant was quicker; its reply is all that there is to say.
+        Op::Cancel => return Outcome::Nothing,
         _ => {
-            return Ok(match state.find(frame.object) {
+            return match state.find(frame.object) {
                 Some(object) => Outcome::Machine(object, request(op, frame, references)),
                 None => Outcome::Answer(Answer::of(Status::NoSuchObject)),
-            });
+            };
         }
     };
-    Ok(Outcome::Answer(answer))
+    Outcome::Answer(answer)
 }
 
 fn call(state: &Arc<State>, frame: Frame, references: Vec<Arc<Object>>) -> Answer {

@@ -122,7 +122,8 @@ impl Serving<'_> {
         while let Some(frame) = self.link.receive()? {
             self.lent.clear();
             let op = Op::of(frame.code).ok_or(Gone)?;
-            match requests::serve(self.state, op, frame)? {
+            match requests::serve(self.state, op, frame) {
+                requests::Outcome::Nothing => {}
                 requests::Outcome::Answer(answer) => self.answer(answer)?,
                 requests::Outcome::Machine(object, request) => self.ask(&object, request)?,
             }
@@ -201,6 +202,10 @@ impl Serving<'_> {
 
     /// Sends what was granted. If it cannot be sent it was not.
     fn deliver(&mut self, object: &Arc<Object>, op: Op, granted: Granted) -> Result<(), Gone> {
+        if self.state.is_stopped() {
+            // It was granted because others have lost their connections to a server that ends.
+            return Err(Gone);
+        }
         let Some(item) = &granted.item else {
             let (status, number) = (granted.status, granted.number);
             return self

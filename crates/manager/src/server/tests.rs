@@ -80,9 +80,8 @@ fn who_breaks_the_rules_harms_himself_alone() {
         link.send_raw(garbage).unwrap();
         assert!(has_ended(&mut link));
     }
-    // Not asked for; unknown; another request, or nonsense, instead of a cancellation.
+    // Unknown; another request, or nonsense, instead of a cancellation.
     for frames in [
-        vec![frame(Op::Cancel, 0, 0)],
         vec![Frame { code: 250, ..Frame::default() }],
         vec![frame(Op::Wait, event.raw().object(), WAIT), frame(Op::Objects, 0, 0)],
     ] {
@@ -324,4 +323,52 @@ fn a_handle_is_for_this_program_alone() {
     let other = Server::start();
     let lists = other.client.list([list.clone()]).unwrap();
     assert_eq!(lists.get(0).unwrap().unwrap(), list);
+}
+
+/// Times are over at about the instant at which what was waited for comes: it is had or not, and never lost or had twice.
+#[test]
+fn a_grant_and_the_end_of_a_time_at_once_are_one_of_both() {
+    const ITEMS: u32 = 400;
+    let server = Server::start();
+    let (queue, lock, value) =
+        (server.client.bounded_queue(2).unwrap(), server.client.lock().unwrap(), server.client.value(0_u32).unwrap());
+    let brief = |turn: u32| Duration::from_micros(u64::from(turn % 7) * 30);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for item in 0..ITEMS {
+                let mut turn = item;
+                while queue.put_timeout(item, brief(turn)).is_err() {
+                    turn += 1;
+                }
+            }
+            // What is in it can still be got.
+            queue.close().unwrap();
+        });
+        let getters = [0, 1].map(|of| {
+            let (queue, lock, value) = (&queue, &lock, &value);
+            scope.spawn(move || {
+                let mut got = Vec::new();
+                for turn in of.. {
+                    match queue.get_timeout(brief(turn)) {
+                        Ok(item) => got.push(item),
+                        Err(ManagerError::TimedOut) => {}
+                        Err(ManagerError::Closed) => return got,
+                        Err(error) => panic!("{error}"),
+                    }
+                    if let Some(guard) = lock.lock_timeout(brief(turn)).unwrap() {
+                        let all = value.get().unwrap();
+                        value.set(all + 1).unwrap();
+                        guard.unlock().unwrap();
+                        got.push(u32::MAX);
+                    }
+                }
+                unreachable!("it turns for ever")
+            })
+        });
+        let all: Vec<u32> = getters.into_iter().flat_map(|getter| getter.join().unwrap()).collect();
+        let (locked, mut items): (Vec<u32>, Vec<u32>) = all.into_iter().partition(|item| *item == u32::MAX);
+        items.sort_unstable();
+        assert_eq!(items, (0..ITEMS).collect::<Vec<_>>());
+        assert_eq!(locked.len() as u32, value.get().unwrap(), "two had the lock at once");
+    });
 }
