@@ -122,7 +122,7 @@ macro_rules! semaphore {
                 self.0.value()
             }
 
-            fn memory(&self) -> &SharedMemory {
+            pub(super) fn memory(&self) -> &SharedMemory {
                 self.0.memory()
             }
 

@@ -1,7 +1,10 @@
 //! Within one process: what needs no second one.
 
-use super::{Kind, MUTEX_SIZE, RobustMutex};
+use super::{Barrier, BoundedSemaphore, Condition, Event, Kind, Lock, MUTEX_SIZE, RLock, RobustMutex, Semaphore};
 use crate::SharedMemory;
+use concurrent_futures_core::attach::{self, Arrived};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -81,12 +84,13 @@ fn a_thread_that_ends_with_it_is_a_dead_owner_and_that_is_told_once() {
     assert!(!ours.lock().owner_died());
 }
 
+fn is_mapped(start: usize) -> bool {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines().any(|line| line.starts_with(&format!("{start:x}-")))
+}
+
 #[test]
 fn memory_with_a_forgotten_lock_stays_where_it_is() {
-    let is_mapped = |start: usize| {
-        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-        maps.lines().any(|line| line.starts_with(&format!("{start:x}-")))
-    };
     let place = |mutex: &RobustMutex| mutex.memory().start().addr().get();
     let kept = mutex(Kind::Once);
     let forgotten = again(&kept);
@@ -106,4 +110,88 @@ fn memory_with_a_forgotten_lock_stays_where_it_is() {
     drop(through);
     assert!(is_mapped(start), "the list of what this thread has leads through the first mapping");
     drop(held);
+}
+
+/// As another process gets it, in a mapping of its own.
+fn sent<T: Serialize + DeserializeOwned>(handle: &T) -> T {
+    let mut beside = Vec::new();
+    let bytes = attach::collect(&mut beside, || postcard::to_allocvec(handle)).unwrap();
+    attach::provide(Arrived::all(beside), || postcard::from_bytes(&bytes)).unwrap()
+}
+
+#[test]
+fn what_comes_twice_is_the_same() {
+    let lock = Lock::new().unwrap();
+    let guard = lock.lock().unwrap();
+    assert!(sent(&lock).is_locked() && sent(&lock.clone()).try_lock().is_err());
+    drop(guard);
+
+    let lock = RLock::new().unwrap();
+    let other = sent(&lock);
+    let first = lock.lock().unwrap();
+    let second = other.lock().unwrap();
+    assert!(lock.is_locked());
+    drop(first);
+    // The thread is known by what it has locked through the first mapping, which goes only now.
+    drop(lock);
+    assert!(other.is_locked());
+    drop(second);
+    assert!(!other.is_locked());
+
+    let semaphore = Semaphore::new(2).unwrap();
+    let other = sent(&semaphore);
+    let permit = other.acquire();
+    assert_eq!((semaphore.value(), sent(&semaphore).value()), (1, 1));
+    drop(permit);
+    let bounded = sent(&BoundedSemaphore::new(1).unwrap());
+    assert!(bounded.release().is_err());
+
+    let event = Event::new().unwrap();
+    let other = sent(&event);
+    thread::scope(|s| {
+        s.spawn(|| other.wait());
+        event.set();
+    });
+
+    let barrier = Barrier::with_timeout(2, Duration::from_secs(60)).unwrap();
+    let other = sent(&barrier);
+    assert_eq!(other.parties(), 2);
+    thread::scope(|s| {
+        let first = s.spawn(|| barrier.wait());
+        assert!(other.wait().is_ok() && first.join().unwrap().is_ok());
+    });
+}
+
+#[test]
+fn a_condition_goes_with_any_mapping_of_its_lock() {
+    let (lock, changed) = (Lock::new().unwrap(), Condition::new().unwrap());
+    let (same_lock, same_changed) = (sent(&lock), sent(&changed));
+    thread::scope(|s| {
+        let guard = lock.lock().unwrap();
+        s.spawn(|| {
+            let _guard = same_lock.lock().unwrap();
+            same_changed.notify_one();
+        });
+        drop(changed.wait(guard).unwrap());
+    });
+}
+
+#[test]
+fn memory_with_a_forgotten_permit_stays_where_it_is() {
+    let kept = Semaphore::new(1).unwrap();
+    let other = sent(&kept);
+    let start = other.memory().start().addr().get();
+    std::mem::forget(other.acquire());
+    drop(other);
+    assert!(is_mapped(start));
+    assert_eq!(kept.value(), 0);
+}
+
+#[test]
+fn memory_of_another_kind_is_refused() {
+    let (lock, event) = (Lock::new().unwrap(), Event::new().unwrap());
+    let mut beside = Vec::new();
+    let bytes = attach::collect(&mut beside, || postcard::to_allocvec(&lock)).unwrap();
+    let as_event: Result<Event, _> = attach::provide(Arrived::all(beside), || postcard::from_bytes(&bytes));
+    assert!(as_event.is_err(), "it is too small: {event:?}");
 }
