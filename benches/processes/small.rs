@@ -7,6 +7,8 @@ use concurrent_futures::prelude::*;
 use concurrent_futures_benches::{Bench, Column, Table, Unit, median_of_each, seconds};
 use std::collections::VecDeque;
 use std::hint::black_box;
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 const WINDOW: usize = 64;
@@ -77,10 +79,43 @@ fn round_trips(mut table: Table<'_>, python: Option<&Python>, count: usize, paus
             let request = format!("round_trip {kind} {workers} {count} {pause_ms}");
             column.row(name, move || python.ask(&request));
         }
+        let mut pipe = Pipe::new();
+        column.row("limit: a bare pipe", move || median_of_each(count, pause, || pipe.there_and_back()));
         table.measure(column);
         close(python);
     }
     table.print();
+}
+
+/// Another process that writes to one pipe what it reads from another.
+struct Pipe {
+    child: Child,
+}
+
+impl Pipe {
+    fn new() -> Pipe {
+        // It reads and writes whatever comes, and does nothing else.
+        let child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("cat");
+        Pipe { child }
+    }
+
+    fn there_and_back(&mut self) {
+        let (Some(there), Some(back)) = (&mut self.child.stdin, &mut self.child.stdout) else {
+            unreachable!("both are piped")
+        };
+        let mut bytes = 7_u64.to_le_bytes();
+        there.write_all(&bytes).expect("it reads");
+        back.read_exact(&mut bytes).expect("it writes");
+        assert_eq!(u64::from_le_bytes(bytes), 7);
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        // At the end of its input it leaves.
+        self.child.stdin = None;
+        assert!(self.child.wait().expect("our child").success());
+    }
 }
 
 fn back_and_forth(pool: &impl Pool) {
