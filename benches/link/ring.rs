@@ -12,12 +12,12 @@ use std::sync::Arc;
 pub const ECHO: &str = "echo-over-ring";
 
 /// As the pool's.
-const CAPACITY: usize = 128 * 1024;
+const CAPACITY: usize = 256 * 1024;
 const SIZE: usize = 2 * ring::size(CAPACITY);
 /// As the pool's tasks have.
 const HEAD: usize = 40;
 /// One read of small frames takes at most this, and one write of a large one.
-const CHUNK: usize = 32 * 1024;
+const CHUNK: usize = 64 * 1024;
 /// In place of a length: there is no more.
 const END: u64 = u64::MAX;
 
