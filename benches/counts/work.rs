@@ -92,11 +92,11 @@ impl WorkerEnv for Plain {}
 
 impl Executor for Wire {
     fn submit_task(&self, task: Task) {
-        let call = task.send(None).expect("a number is encoded");
+        let call = task.send(None, &mut Vec::new()).expect("a number is encoded");
         let mut out = Message::default();
         // SAFETY: this very program has made the call, and its addresses are those of this process.
         let served = unsafe { serve(call.entry, &mut call.input.into(), &mut Plain, &mut out) };
-        let (bytes, parts) = (out.stream, Vec::new());
+        let (bytes, parts) = (out.stream.into(), Vec::new());
         task.complete(Reply { status: served.status, bytes, parts, again: served.again, handles: None });
     }
 

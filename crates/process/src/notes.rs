@@ -24,13 +24,17 @@ pub(crate) struct Notes {
     pub judge: Option<u64>,
 }
 
-impl Default for Notes {
-    fn default() -> Self {
-        Notes { name: None, attempt: 1, timeout: None, deadline: None, limits: Limits::default(), judge: None }
-    }
-}
-
 impl Notes {
+    /// Those on a task on which nothing is to be said.
+    pub(crate) const NONE: Notes = Notes {
+        name: None,
+        attempt: 1,
+        timeout: None,
+        deadline: None,
+        limits: Limits { memory: None, cpu_time: None, open_files: None },
+        judge: None,
+    };
+
     /// The notes on the next attempt of a task; `None`: nothing is to be said.
     pub(crate) fn on(task: &Task, judge: Option<u64>) -> Option<Notes> {
         if !task.has_policy() {
@@ -72,7 +76,7 @@ mod tests {
             limits: Limits { memory: Some(1 << 40), cpu_time: None, open_files: Some(0) },
             judge: Some(7),
         };
-        for notes in [notes, Notes::default()] {
+        for notes in [notes, Notes::NONE] {
             assert_eq!(Notes::decode(&notes.encode()).unwrap(), notes);
         }
         assert!(Notes::decode(b"").is_err());

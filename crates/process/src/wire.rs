@@ -243,7 +243,11 @@ impl Head<DOWN> for Down {
             TASK => {
                 known(flags, WITH_HANDLES | WITH_CONTEXT | ANNOUNCE)?;
                 let (parts, len) = fields.read_parts_and_len()?;
-                Down::Task(TaskHead {
+                if flags & WITH_CONTEXT == 0 && context != 0 {
+                    return Err(Garbled::Reserved);
+                }
+                // All else is used: it is canonical.
+                return Ok(Down::Task(TaskHead {
                     ticket: fields.read_ticket()?,
                     call,
                     context: (flags & WITH_CONTEXT != 0).then_some(context),
@@ -251,7 +255,7 @@ impl Head<DOWN> for Down {
                     announce: flags & ANNOUNCE != 0,
                     parts,
                     len,
-                })
+                }));
             }
             END => Down::End,
             NOTES => Down::Notes { len: fields.read_len()? },
@@ -317,7 +321,8 @@ impl Head<UP> for Up {
             RESULT => {
                 known(flags, FAILED | AGAIN | RETIRE | WITH_HANDLES)?;
                 let (parts, len) = fields.read_parts_and_len()?;
-                Up::Result {
+                // Each byte is used: it is canonical.
+                return Ok(Up::Result {
                     ticket: fields.read_ticket()?,
                     failed: flags & FAILED != 0,
                     again: flags & AGAIN != 0,
@@ -325,7 +330,7 @@ impl Head<UP> for Up {
                     handles: flags & WITH_HANDLES != 0,
                     parts,
                     len,
-                }
+                });
             }
             REVOKED => Up::Revoked(fields.read_ticket()?),
             LANE => Up::Lane,

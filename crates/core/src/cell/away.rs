@@ -2,6 +2,7 @@
 
 use super::Ref;
 use super::state::*;
+use crate::attach::Attachment;
 use crate::codec::Memory;
 use crate::error::TaskErrorKind;
 use crate::sync::Ordering;
@@ -26,10 +27,14 @@ impl Ref {
 
     /// As `encode`, and the work is gone: what of it is still needed is in the call. From now on only bytes can complete this
     /// task.
-    pub(crate) fn send(&self, memory: Option<Memory>) -> Option<Result<Call, TaskErrorKind>> {
+    pub(crate) fn send(
+        &self,
+        memory: Option<Memory>,
+        attachments: &mut Vec<Attachment>,
+    ) -> Option<Result<Call, TaskErrorKind>> {
         self.borrow_work().then(|| {
             // SAFETY: the cell lives, and BUSY keeps everybody else away from the work, also after this: WORK goes with it.
-            let encoded = unsafe { (self.vtable.send)(self.0, memory) };
+            let encoded = unsafe { (self.vtable.send)(self.0, memory, attachments) };
             self.clear_flags(BUSY | WORK);
             encoded
         })
@@ -74,8 +79,14 @@ impl Ref {
 
     /// False, and without effect, when the cell is not in `phase`.
     fn link(&self, remote: Arc<dyn Remote>, flags: u32, in_phase: u32) -> bool {
+        let remote = match self.put_remote(remote) {
+            // Nobody could have had the lock of a list that was not there: as if it had been done under it.
+            Ok(()) if phase(self.set_flag(flags)) == in_phase => return true,
+            Ok(()) => None,
+            Err(remote) => Some(remote),
+        };
         let mut listeners = self.listeners();
-        let before = listeners.set_remote(Some(remote));
+        let before = remote.and_then(|remote| listeners.set_remote(Some(remote)));
         let state = self.set_flag(flags);
         let linked = phase(state) == in_phase;
         let after = if linked { None } else { listeners.set_remote(None) };

@@ -3,8 +3,9 @@
 use super::listeners::Listeners;
 use super::{Header, Ref, recycle};
 use crate::sync::{AtomicPtr, Mutex, MutexGuard, Ordering};
-use crate::task::Meta;
+use crate::task::{Meta, Remote};
 use std::ptr::{NonNull, null_mut};
+use std::sync::Arc;
 
 pub(super) struct Extras {
     /// Set before anybody else knows the cell.
@@ -15,9 +16,9 @@ pub(super) struct Extras {
 }
 
 impl Extras {
-    fn make(meta: Option<Box<Meta>>) -> NonNull<Extras> {
+    fn make(meta: Option<Box<Meta>>, listeners: Listeners) -> NonNull<Extras> {
         let extras = recycle::allocate::<Extras>();
-        let listeners = Mutex::new(Listeners::default());
+        let listeners = Mutex::new(listeners);
         // SAFETY: it was allocated for this type just now.
         unsafe { extras.write(Extras { meta, listeners, aside: AtomicPtr::new(null_mut()) }) };
         extras
@@ -45,7 +46,7 @@ impl Header {
 
     #[cold]
     fn make_extras(&self) -> &Extras {
-        let new = Extras::make(None);
+        let new = Extras::make(None, Listeners::default());
         let there = match self.extras.compare_exchange(null_mut(), new.as_ptr(), Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => new.as_ptr(),
             Err(there) => {
@@ -56,6 +57,23 @@ impl Header {
         };
         // SAFETY: as in `extras`; it is not null, having been put there by us or by somebody else.
         unsafe { &*there }
+    }
+
+    /// Makes the extras with this link in the list; gives it back if they are there already.
+    pub(super) fn put_remote(&self, remote: Arc<dyn Remote>) -> Result<(), Arc<dyn Remote>> {
+        if self.extras().is_some() {
+            return Err(remote);
+        }
+        let new = Extras::make(None, Listeners::of_remote(remote));
+        if self.extras.compare_exchange(null_mut(), new.as_ptr(), Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            return Ok(());
+        }
+        // SAFETY: it was made just now, and nobody has got it.
+        let made = unsafe { new.as_ref() };
+        let remote = made.listeners.lock().set_remote(None);
+        // SAFETY: as above.
+        unsafe { Extras::free(new) };
+        Err(remote.expect("it was put there"))
     }
 
     /// # Safety
@@ -81,6 +99,6 @@ impl Header {
 impl Ref {
     /// For a cell that nobody else knows yet.
     pub(crate) fn put_meta(&self, meta: Box<Meta>) {
-        self.extras.store(Extras::make(Some(meta)).as_ptr(), Ordering::Release);
+        self.extras.store(Extras::make(Some(meta), Listeners::default()).as_ptr(), Ordering::Release);
     }
 }

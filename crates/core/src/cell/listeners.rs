@@ -54,6 +54,10 @@ struct Rare {
 }
 
 impl Listeners {
+    pub(crate) fn of_remote(remote: Arc<dyn Remote>) -> Self {
+        Listeners { remote: Some(remote), ..Listeners::default() }
+    }
+
     pub(crate) fn add_waiter(&mut self, waiter: Waiter) {
         if self.first.is_none() {
             self.first = Some(waiter);

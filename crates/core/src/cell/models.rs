@@ -247,7 +247,7 @@ fn loom_sending_against_cancel() {
         let (task, future, runs, drops) = seven();
         let executor = thread::spawn(move || {
             // As above: it is refused, and the work ends here or where it is cancelled.
-            let _ = task.send(None);
+            let _ = task.send(None, &mut Vec::new());
         });
         future.cancel(Place::Here);
         executor.join().unwrap();
@@ -272,7 +272,7 @@ impl Work for Remote {
 }
 
 fn reply(byte: u8) -> Reply {
-    Reply { status: Status::Value, bytes: vec![byte], parts: vec![], again: false, handles: None }
+    Reply { status: Status::Value, bytes: vec![byte].into(), parts: vec![], again: false, handles: None }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::error::{TaskError, TaskErrorKind};
 use crate::service;
 use crate::sync::Ordering;
 use crate::task::{Reply, Stop};
+use std::mem::ManuallyDrop;
 
 impl Ref {
     /// Gains the right to write the outcome. `flags` are those of the outcome to come. Drops work that nobody uses.
@@ -83,13 +84,23 @@ impl Ref {
         Ok(())
     }
 
-    /// Resolves with a worker's bytes. A late reply is dropped.
-    pub(crate) fn complete(&self, reply: Reply) {
+    /// Resolves with a worker's bytes, and lets go of the cell. A late reply is dropped.
+    pub(crate) fn complete(self, reply: Reply) {
         let flags = STARTED | if reply.is_error() { FAILED } else { 0 };
-        if self.begin_write(true, flags) {
-            // SAFETY: the cell lives, and `begin_write` gave us the outcome alone.
-            unsafe { (self.vtable.store_reply)(self.0, reply) };
-            self.publish(flags, Place::Service);
+        if !self.begin_write(true, flags) {
+            return;
+        }
+        // SAFETY: the cell lives, and `begin_write` gave us the outcome alone.
+        let ready = unsafe { (self.vtable.store_reply)(self.0, reply) };
+        let flags = flags | ready.unwrap_or(0);
+        if self.meta().is_some_and(|meta| meta.has_timer()) {
+            return self.publish(flags, Place::Service);
+        }
+        let cell = ManuallyDrop::new(self);
+        match cell.publish_unheard(flags, ONE) {
+            // SAFETY: the swap has taken our reference away, which is not used any more.
+            Some(published) => unsafe { Ref::released(cell.0, published) },
+            None => ManuallyDrop::into_inner(cell).publish(flags, Place::Service),
         }
     }
 
@@ -178,16 +189,10 @@ impl Ref {
         if self.meta().is_some_and(|meta| meta.has_timer()) {
             crate::timer::forget(self);
         }
-        let last = if flags & READY != 0 { DONE } else { ENCODED };
-        let mut word = self.word.load(Ordering::Relaxed);
-        while word as u32 & LISTENED == 0 {
-            let published = moved(word, last, flags, 0);
-            match self.word.compare_exchange_weak(word, published, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(now) => word = now,
-            }
+        if self.publish_unheard(flags, 0).is_some() {
+            return;
         }
-        if last == DONE {
+        if flags & READY != 0 {
             self.step(WRITING, SETTLING, flags);
             self.finish(place);
         } else {
@@ -203,6 +208,20 @@ impl Ref {
                 service::run(self.home(), Box::new(move || cell.settle(Place::Here)));
             }
         }
+    }
+
+    /// Leaves WRITING if nobody has ever listened, and with `released` references taken away. Gives the word.
+    fn publish_unheard(&self, flags: u32, released: u64) -> Option<u64> {
+        let last = if flags & READY != 0 { DONE } else { ENCODED };
+        let mut word = self.word.load(Ordering::Relaxed);
+        while word as u32 & LISTENED == 0 {
+            let published = moved(word, last, flags, 0) - released;
+            match self.word.compare_exchange_weak(word, published, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Some(published),
+                Err(now) => word = now,
+            }
+        }
+        None
     }
 
     /// The runner's outcome is in the storage, which is its own (WORK): leaves RUNNING. `releases`: gives the reference away,

@@ -3,12 +3,15 @@
 use super::state::*;
 use super::storage::{Cell, Outcome};
 use super::{Header, Ref, Work};
+use crate::attach::{self, Attachment};
 use crate::codec::Memory;
 use crate::error::{TaskError, TaskErrorKind};
 use crate::task::{Call, Reply, decode_error, with_running};
 use crate::{panics, unobserved};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
+
+type Encoded = Result<Call, TaskErrorKind>;
 
 /// The functions of a cell.
 pub(super) struct VTable {
@@ -18,10 +21,11 @@ pub(super) struct VTable {
     pub(super) drop_work: unsafe fn(NonNull<Header>),
     /// The second argument: gives the reference away.
     pub(super) run: unsafe fn(NonNull<Header>, bool),
-    pub(super) encode: unsafe fn(NonNull<Header>) -> Result<Call, TaskErrorKind>,
-    pub(super) send: unsafe fn(NonNull<Header>, Option<Memory>) -> Result<Call, TaskErrorKind>,
+    pub(super) encode: unsafe fn(NonNull<Header>) -> Encoded,
+    pub(super) send: unsafe fn(NonNull<Header>, Option<Memory>, &mut Vec<Attachment>) -> Encoded,
     pub(super) store_error: unsafe fn(NonNull<Header>, TaskError),
-    pub(super) store_reply: unsafe fn(NonNull<Header>, Reply),
+    /// Gives the flags that the outcome has, if it can be read at once.
+    pub(super) store_reply: unsafe fn(NonNull<Header>, Reply) -> Option<u32>,
     pub(super) decode: unsafe fn(NonNull<Header>) -> bool,
 }
 
@@ -64,13 +68,19 @@ impl<W: Work> TableOf<W> {
             }
         }
         if last.extras().is_some() {
-            // SAFETY: nobody uses the cell any more.
-            let drop_aside = || unsafe { last.drop_aside::<W::Out>() };
             // A destructor of the user's that panics must not take an executor's thread along.
-            let _ = panics::contain(drop_aside);
+            if state & ASIDE != 0 {
+                // SAFETY: nobody uses the cell any more.
+                let _ = panics::contain(|| unsafe { last.drop_aside::<W::Out>() });
+            }
             // SAFETY: as above; what they held in `aside` is gone.
             let free = || unsafe { last.free_extras() };
-            let _ = panics::contain(free);
+            if state & LISTENED == 0 && last.meta().is_none() {
+                // There is only the link of an executor, which is no code of the user's.
+                free();
+            } else {
+                let _ = panics::contain(free);
+            }
         }
         // SAFETY: it was made by `Cell::make` of this very type; the storage is empty now.
         unsafe { Cell::<W>::free(header) };
@@ -146,7 +156,7 @@ impl<W: Work> TableOf<W> {
 
     /// # Safety
     /// The header of a live cell of this type whose work is there, and which nobody else touches.
-    unsafe fn encode(header: NonNull<Header>) -> Result<Call, TaskErrorKind> {
+    unsafe fn encode(header: NonNull<Header>) -> Encoded {
         let cell = ManuallyDrop::new(Ref(header));
         // SAFETY: the caller vouches for it.
         unsafe { cell.with_work(W::encode) }
@@ -156,11 +166,11 @@ impl<W: Work> TableOf<W> {
     ///
     /// # Safety
     /// As for `drop_work`.
-    unsafe fn send(header: NonNull<Header>, memory: Option<Memory>) -> Result<Call, TaskErrorKind> {
+    unsafe fn send(header: NonNull<Header>, memory: Option<Memory>, attachments: &mut Vec<Attachment>) -> Encoded {
         let cell = ManuallyDrop::new(Ref(header));
         // SAFETY: the caller vouches for it.
         let work = unsafe { cell.read_work::<W>() };
-        work.send(memory)
+        if W::sends_numbers() { work.send(memory) } else { attach::collect(attachments, || work.send(memory)) }
     }
 
     /// # Safety
@@ -173,10 +183,18 @@ impl<W: Work> TableOf<W> {
 
     /// # Safety
     /// As for `store_error`.
-    unsafe fn store_reply(header: NonNull<Header>, reply: Reply) {
+    unsafe fn store_reply(header: NonNull<Header>, reply: Reply) -> Option<u32> {
         let cell = ManuallyDrop::new(Ref(header));
+        if W::returns_a_number() && !reply.is_error() {
+            let outcome = W::decode(reply).map_err(|kind| TaskError::new(kind).of_task(|| cell.info()));
+            let flags = if outcome.is_err() { READY | FAILED } else { READY };
+            // SAFETY: the caller vouches for it.
+            unsafe { cell.write(Outcome::Ready(outcome)) };
+            return Some(flags);
+        }
         // SAFETY: the caller vouches for it.
-        unsafe { cell.write::<W::Out>(Outcome::Encoded(Box::new(reply))) }
+        unsafe { cell.write::<W::Out>(Outcome::Encoded(Box::new(reply))) };
+        None
     }
 
     /// True when the outcome is an error.

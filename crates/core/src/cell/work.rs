@@ -39,6 +39,16 @@ pub(crate) trait Work: Sized {
         call
     }
 
+    /// There is nothing that could travel beside the bytes.
+    fn sends_numbers() -> bool {
+        false
+    }
+
+    /// Decoding an outcome runs no code of the user's and takes no time: whoever brings the bytes does it.
+    fn returns_a_number() -> bool {
+        false
+    }
+
     /// The outcome from a worker's bytes. Runs code of the user's; its panics are the caller's to catch.
     fn decode(_reply: Reply) -> Result<Self::Out, TaskErrorKind> {
         Err(TaskErrorKind::Abandoned)

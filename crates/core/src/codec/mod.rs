@@ -24,6 +24,7 @@ mod memory;
 mod parts;
 #[cfg(test)]
 mod parts_tests;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod varint;
@@ -31,6 +32,7 @@ mod varint;
 pub use buffer::Buffer;
 pub use memory::{BlockMemory, Memory};
 pub use parts::{Content, Message, PART_MIN, PARTS_MAX, Parts};
+pub use stream::Stream;
 
 use crate::panics;
 use decode::Decoder;
@@ -116,7 +118,7 @@ pub fn encode_whole<T: Serialize + Send + 'static>(
     out: &mut Message,
     known: usize,
 ) -> Result<Encoded, CodecFailure> {
-    if cannot_panic::<T>() {
+    if is_number::<T>() {
         // Nor does it have blocks.
         return encode_to(&value, &mut out.stream, None, known);
     }
@@ -145,7 +147,7 @@ fn encode_to<T: Serialize + ?Sized>(
     let before = out.len();
     let mut encoder = Encoder::new(out, MAX_HANDLES.saturating_sub(known), beside);
     let outcome =
-        if cannot_panic::<T>() { Ok(encoder.value(value)) } else { panics::contain_quietly(|| encoder.value(value)) };
+        if is_number::<T>() { Ok(encoder.value(value)) } else { panics::contain_quietly(|| encoder.value(value)) };
     let encoded = encoder.encoded();
     let message = match outcome {
         Ok(Ok(())) => return Ok(encoded),
@@ -172,7 +174,7 @@ pub fn decode_content<T: DeserializeOwned>(bytes: &[u8], parts: &mut [Buffer]) -
         decoder.finish()?;
         Ok::<T, Error>(value)
     };
-    let outcome = if cannot_panic::<T>() { Ok(read()) } else { panics::contain_quietly(read) };
+    let outcome = if is_number::<T>() { Ok(read()) } else { panics::contain_quietly(read) };
     let message = match outcome {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(error)) => error.into_message(),
@@ -181,9 +183,10 @@ pub fn decode_content<T: DeserializeOwned>(bytes: &[u8], parts: &mut [Buffer]) -
     Err(CodecFailure { message, encoded: Encoded { handles: false, known: 0 } })
 }
 
-/// Types that have no code of the user's in them, and are common enough to spare them the catching.
+/// Types that have no code of the user's in them, nor anything that travels beside the bytes, and are common enough to spare them
+/// the catching: numbers.
 #[inline]
-fn cannot_panic<T: ?Sized>() -> bool {
+pub(crate) fn is_number<T: ?Sized>() -> bool {
     let id = typeid::of::<T>();
     macro_rules! is_one_of {
         ($($type:ty)*) => { $(id == TypeId::of::<$type>())||* };

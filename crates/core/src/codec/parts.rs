@@ -4,6 +4,7 @@
 //! length with this bit was an error before there were parts, and is one wherever there are none, or too few. The parts
 //! come in the order of their blocks.
 
+use super::Stream;
 use super::buffer::{Buffer, Unit};
 use super::memory::{Memory, salvage};
 use std::any::{Any, TypeId};
@@ -180,14 +181,20 @@ impl fmt::Debug for Parts {
 #[derive(Debug, Default, PartialEq)]
 pub struct Content {
     /// As [`Message::stream`].
-    pub stream: Vec<u8>,
+    pub stream: Stream,
     /// The blocks, in their order. Decoding takes them out.
     pub parts: Vec<Buffer>,
 }
 
+impl From<Stream> for Content {
+    fn from(stream: Stream) -> Self {
+        Content { stream, parts: Vec::new() }
+    }
+}
+
 impl From<Vec<u8>> for Content {
     fn from(stream: Vec<u8>) -> Self {
-        Content { stream, parts: Vec::new() }
+        Content { stream: stream.into(), parts: Vec::new() }
     }
 }
 

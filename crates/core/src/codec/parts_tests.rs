@@ -16,7 +16,7 @@ fn carried(message: &Message) -> Content {
         buffer.extend_from_slice(bytes);
         buffer
     });
-    Content { stream: message.stream.clone(), parts: parts.collect() }
+    Content { stream: message.stream.clone().into(), parts: parts.collect() }
 }
 
 fn message_of<T: Serialize + Send + 'static>(value: T, min: usize) -> Message {
@@ -263,9 +263,10 @@ proptest! {
         own in own(), min in 1..100_usize, place in any::<prop::sample::Index>(), byte in any::<u8>(),
         part in any::<prop::sample::Index>(), lost in any::<bool>(),
     ) {
-        let mut content = carried(&message_of(own, min));
-        let place = place.index(content.stream.len());
-        content.stream[place] = byte;
+        let mut message = message_of(own, min);
+        let place = place.index(message.stream.len());
+        message.stream[place] = byte;
+        let mut content = carried(&message);
         if lost && !content.parts.is_empty() {
             let part = part.index(content.parts.len());
             content.parts.remove(part);
@@ -285,7 +286,7 @@ proptest! {
             buffer.extend_from_slice(&vec![1; *len]);
             buffer
         }).collect();
-        let content = || Content { stream: stream.clone(), parts: parts() };
+        let content = || Content { stream: stream.clone().into(), parts: parts() };
         let failures = [
             read::<Own>(content()).err(),
             read::<Vec<Vec<f64>>>(content()).err(),

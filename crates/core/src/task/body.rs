@@ -5,10 +5,11 @@ use super::function::Function;
 use super::serve::{Entry, Reply, Served, Status, Trampoline, serve_one};
 use super::{Call, Task, pair};
 use crate::cell::{Ref, Work};
-use crate::codec::{Buffer, Memory, Message, Parts};
+use crate::codec::{Buffer, Memory, Message, Parts, Stream};
 use crate::error::{CodecError, CodecStep, Panic, TaskErrorKind};
 use crate::future::Future;
 use crate::{codec, panics};
+use std::cell::Cell;
 
 /// One call of a function.
 pub(crate) struct One<F: Function> {
@@ -29,7 +30,8 @@ impl<F: Function> Work for One<F> {
         let context = self.context.encode()?;
         let encoded = codec::encode(&self.args, &mut input).map_err(|f| argument_error::<F>(f.message()))?;
         let entry = entry(serve_one::<F>, self.function);
-        Ok(Call { entry, input, parts: Parts::default(), context, handles: encoded.handles, judge: None })
+        let input = input.into();
+        Ok(Call { entry, input, parts: None, context, handles: encoded.handles, judge: None })
     }
 
     fn send(self, memory: Option<Memory>) -> Result<Call, TaskErrorKind> {
@@ -37,18 +39,46 @@ impl<F: Function> Work for One<F> {
         let encoded_context = context.encode();
         // The last one that uses it may drop it here; its destructor is the user's.
         panics::contain_drop(context);
-        // What is plain fits, and is written without a look whether there is room to be made.
-        let stream = Vec::with_capacity((size_of::<F::Args>() + 8).min(64));
-        let mut message = Message { stream, parts: Parts::new(memory) };
-        let encoded = codec::encode_whole(args, &mut message, 0).map_err(|f| argument_error::<F>(f.message()))?;
-        let Message { stream: input, parts } = message;
+        // Taken out, for what the user's `Serialize` does may be to submit another task.
+        let mut draft = DRAFT.try_with(Cell::take).unwrap_or_default();
+        let (encoded, parts) = if codec::is_number::<F::Args>() {
+            // It has no blocks.
+            (codec::encode(&args, &mut draft), None)
+        } else {
+            let mut message = Message { stream: draft, parts: Parts::new(memory) };
+            let encoded = codec::encode_whole(args, &mut message, 0);
+            draft = message.stream;
+            (encoded, Some(message.parts).filter(|parts| !parts.is_empty()).map(Box::new))
+        };
+        let input = Stream::take_from(&mut draft);
+        if draft.capacity() <= DRAFT_MAX {
+            // A thread that ends has no use for it any more.
+            let _ = DRAFT.try_with(|kept| kept.set(draft));
+        }
+        let encoded = encoded.map_err(|f| argument_error::<F>(f.message()))?;
         let entry = entry(serve_one::<F>, function);
         Ok(Call { entry, input, parts, context: encoded_context?, handles: encoded.handles, judge: None })
+    }
+
+    fn sends_numbers() -> bool {
+        codec::is_number::<F::Args>() && !F::Context::IS_SENT
+    }
+
+    fn returns_a_number() -> bool {
+        codec::is_number::<F::Out>()
     }
 
     fn decode(reply: Reply) -> Result<F::Out, TaskErrorKind> {
         reply.open(decode_result::<F>)
     }
+}
+
+/// A larger one is not kept.
+const DRAFT_MAX: usize = 4096;
+
+thread_local! {
+    /// Where this thread encodes arguments: most are a few bytes, which are copied from here.
+    static DRAFT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// A closure: for pools of threads, which can run what cannot travel.

@@ -93,17 +93,17 @@ impl<F: Function> Work for Chunk<F> {
     }
 }
 
-fn plain_call<F: Function>(function: F, context: Option<Context>, items: &[F::Args]) -> Call {
+fn plain_call<F: Function>(function: F, context: Option<Box<Context>>, items: &[F::Args]) -> Call {
     let mut input = Vec::new();
     plain::append(items, &mut input);
     let entry = entry(serve_chunk::<F>, function);
-    Call { entry, input, parts: Parts::default(), context, handles: false, judge: None }
+    Call { entry, input: input.into(), parts: None, context, handles: false, judge: None }
 }
 
 /// The call of a chunk. An item that cannot be written has its error in its place.
 fn encode_items<F: Function, I: IntoIterator>(
     function: F,
-    context: Option<Context>,
+    context: Option<Box<Context>>,
     items: I,
     mut write: impl FnMut(I::Item, &mut Message, usize) -> Result<Encoded, CodecFailure>,
     parts: Parts,
@@ -126,7 +126,8 @@ fn encode_items<F: Function, I: IntoIterator>(
         handles |= served.handles;
     }
     let Message { stream: input, parts } = out;
-    Call { entry: entry(serve_chunk::<F>, function), input, parts, context, handles, judge: None }
+    let parts = (!parts.is_empty()).then(|| Box::new(parts));
+    Call { entry: entry(serve_chunk::<F>, function), input: input.into(), parts, context, handles, judge: None }
 }
 
 /// The arguments of a chunk, in a worker.

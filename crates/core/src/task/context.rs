@@ -2,6 +2,7 @@
 
 use super::serve::WorkerEnv;
 use crate::attach::{self, Arrived, Attachment};
+use crate::codec::Stream;
 use crate::error::{CodecError, CodecStep, TaskErrorKind};
 use crate::{Portable, codec};
 use std::any::Any;
@@ -31,19 +32,19 @@ impl fmt::Debug for Context {
 /// A context in a worker: as bytes until the first task uses it, then as the value.
 #[derive(Debug)]
 pub struct StoredContext {
-    bytes: Vec<u8>,
+    bytes: Stream,
     arrived: Arrived,
     value: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl StoredContext {
     /// A context as it arrived.
-    pub fn new(bytes: Vec<u8>) -> Self {
+    pub fn new(bytes: Stream) -> Self {
         StoredContext::with_attachments(bytes, Arrived::default())
     }
 
     /// With the descriptors that came with it.
-    pub fn with_attachments(bytes: Vec<u8>, arrived: Arrived) -> Self {
+    pub fn with_attachments(bytes: Stream, arrived: Arrived) -> Self {
         StoredContext { bytes, arrived, value: None }
     }
 }
@@ -52,9 +53,12 @@ impl StoredContext {
 pub(crate) trait ContextHandle: Clone + Send + 'static {
     type Value;
 
+    /// There is something to be sent.
+    const IS_SENT: bool;
+
     fn value(&self) -> &Self::Value;
 
-    fn encode(&self) -> Result<Option<Context>, TaskErrorKind>;
+    fn encode(&self) -> Result<Option<Box<Context>>, TaskErrorKind>;
 
     /// The context of the call that `env` serves.
     fn load(env: &mut dyn WorkerEnv) -> Result<Self, TaskErrorKind>;
@@ -67,11 +71,13 @@ pub(crate) struct Unbound;
 impl ContextHandle for Unbound {
     type Value = ();
 
+    const IS_SENT: bool = false;
+
     fn value(&self) -> &() {
         &()
     }
 
-    fn encode(&self) -> Result<Option<Context>, TaskErrorKind> {
+    fn encode(&self) -> Result<Option<Box<Context>>, TaskErrorKind> {
         Ok(None)
     }
 
@@ -104,11 +110,13 @@ impl<C> Clone for Bound<C> {
 impl<C: Portable + Sync> ContextHandle for Bound<C> {
     type Value = C;
 
+    const IS_SENT: bool = true;
+
     fn value(&self) -> &C {
         &self.0.value
     }
 
-    fn encode(&self) -> Result<Option<Context>, TaskErrorKind> {
+    fn encode(&self) -> Result<Option<Box<Context>>, TaskErrorKind> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let fail = |message: &str| CodecError::new(CodecStep::EncodeArgument, std::any::type_name::<C>(), message);
         let encoded = self.0.encoded.get_or_init(|| {
@@ -128,7 +136,7 @@ impl<C: Portable + Sync> ContextHandle for Bound<C> {
                 Err(failure) => Err(fail(failure.message())),
             }
         });
-        encoded.clone().map(Some).map_err(TaskErrorKind::Codec)
+        encoded.clone().map(|context| Some(Box::new(context))).map_err(TaskErrorKind::Codec)
     }
 
     fn load(env: &mut dyn WorkerEnv) -> Result<Self, TaskErrorKind> {
@@ -148,7 +156,7 @@ impl<C: Portable + Sync> ContextHandle for Bound<C> {
         let value = value.map_err(|failure| fail(failure.message()))?;
         let bound = Bound::new(value);
         stored.value = Some(Box::new(bound.clone()));
-        stored.bytes = Vec::new();
+        stored.bytes = Stream::default();
         stored.arrived = Arrived::default();
         Ok(bound)
     }

@@ -27,8 +27,9 @@ pub(crate) use function::{Fallible, Function, Plain, Star, WithContext, WithCont
 pub(crate) use meta::{Deadline, Due, Meta};
 pub(crate) use retried::{Again, Cloner, Retried, call};
 
+use crate::attach::Attachment;
 use crate::cell::{Place, Ref, Work, state};
-use crate::codec::{Memory, Parts};
+use crate::codec::{Memory, Parts, Stream};
 use crate::error::{Refusal, TaskError, TaskErrorKind};
 use crate::future::Future;
 use crate::output::TaskOutput;
@@ -72,11 +73,11 @@ pub struct Call {
     /// What to call, by addresses in this process.
     pub entry: Entry,
     /// The encoded argument.
-    pub input: Vec<u8>,
-    /// Its large blocks, if [`Task::send`] has made this.
-    pub parts: Parts,
+    pub input: Stream,
+    /// Its large blocks, if [`Task::send`] has made this and there are any.
+    pub parts: Option<Box<Parts>>,
     /// What the worker needs to have before it runs this.
-    pub context: Option<Context>,
+    pub context: Option<Box<Context>>,
     /// Channel handles were met while encoding, and are parked in a thread-local of `ipc-channel`: they must be sent from
     /// this thread before anything else is.
     pub handles: bool,
@@ -218,11 +219,12 @@ impl Task {
     /// As [`encode`](Self::encode) and [`release_work`](Self::release_work) in one: large blocks of bytes and plain numbers are
     /// not copied but lent to the call, where the argument can lend them; the others are copied. `memory` is where those copies are
     /// made, and where all blocks go when the call is dropped.
+    /// Descriptors that go along are [collected](crate::attach::collect) in `attachments`.
     ///
     /// # Errors
     /// As for `encode`; the work is gone then, too.
-    pub fn send(&self, memory: Option<Memory>) -> Result<Call, TaskError> {
-        match self.0.send(memory) {
+    pub fn send(&self, memory: Option<Memory>, attachments: &mut Vec<Attachment>) -> Result<Call, TaskError> {
+        match self.0.send(memory, attachments) {
             Some(result) => result.map_err(TaskError::new),
             None => Err(TaskError::new(TaskErrorKind::Cancelled)),
         }
@@ -309,7 +311,7 @@ impl Task {
     }
 
     /// Resolves it with what a worker answered. The bytes are decoded later, by whoever looks at the outcome first, so
-    /// that no code of the user's runs here. The answer to a task that is resolved already is dropped.
+    /// that no code of the user's runs here; a number is decoded at once. The answer to a task that is resolved already is dropped.
     pub fn complete(self, reply: Reply) {
         self.into_ref().complete(reply);
     }

@@ -3,7 +3,7 @@
 use super::context::ContextHandle;
 use super::function::Function;
 use super::{StoredContext, Verdict};
-use crate::codec::{self, Buffer, Content, Message};
+use crate::codec::{self, Buffer, Content, Message, Stream};
 use crate::error::{CodecError, CodecStep, ErrorRecord, TaskError, TaskErrorKind};
 use crate::{Portable, panics};
 use std::fmt;
@@ -88,7 +88,7 @@ pub struct Reply {
     /// What the bytes are.
     pub status: Status,
     /// The encoded result or error.
-    pub bytes: Vec<u8>,
+    pub bytes: Stream,
     /// The large blocks of a result.
     pub parts: Vec<Buffer>,
     /// The task's `retry_if` is not content with what the function has returned.
@@ -211,10 +211,14 @@ pub(super) unsafe fn serve_one<F: Function>(
     let mut again = false;
     let outcome = panics::catch(|| {
         let context = F::Context::load(env)?;
-        let mut args = None;
-        env.decode(&mut || args = Some(decode_args::<F>(&input.stream, &mut input.parts)));
-        let args =
-            args.ok_or_else(|| argument_error::<F>("the channel handles that belong to it did not arrive"))??;
+        let args = if codec::is_number::<F::Args>() {
+            // There is nothing to be taken.
+            decode_args::<F>(&input.stream, &mut input.parts)?
+        } else {
+            let mut args = None;
+            env.decode(&mut || args = Some(decode_args::<F>(&input.stream, &mut input.parts)));
+            args.ok_or_else(|| argument_error::<F>("the channel handles that belong to it did not arrive"))??
+        };
         let raw = function.call_raw(context.value(), args);
         again = judge.is_some_and(|judge| judge(&raw));
         F::refine(raw)
@@ -237,6 +241,10 @@ pub(super) fn answer_in<R: Portable>(
     out: &mut Message,
     known: &mut usize,
 ) -> Served {
+    if codec::is_number::<R>() {
+        // There is nothing to be collected.
+        return answer(outcome, out, known);
+    }
     let mut outcome = Some(outcome);
     let mut served = None;
     env.encode(&mut || served = outcome.take().map(|outcome| answer(outcome, out, known)));

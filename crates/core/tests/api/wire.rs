@@ -1,14 +1,16 @@
 //! An executor that sends its tasks as bytes, to a worker that is in this process and goes step by step.
 
-use concurrent_futures_core::codec::{Buffer, Content, Message, Parts};
+use concurrent_futures_core::codec::{Buffer, Content, Message, Parts, Stream};
 use concurrent_futures_core::task::{
-    Call, Context, Remote, Reply, Served, Stop, StoredContext, Verdict, WorkerEnv, serve,
+    Call, Context, Remote, Reply, Served, Status, Stop, StoredContext, Verdict, WorkerEnv, serve,
 };
-use concurrent_futures_core::{Death, Ending, Executor, ExecutorExt, Handle, Refusal, Shutdown, Task, TaskErrorKind};
+use concurrent_futures_core::{
+    CodecStep, Death, Ending, Executor, ExecutorExt, Handle, Refusal, Shutdown, Task, TaskError, TaskErrorKind,
+};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 const QUEUED: u8 = 0;
 const STARTED: u8 = 1;
@@ -152,7 +154,14 @@ impl Wire {
         let mut context = id.and_then(|id| self.0.lock().unwrap().contexts.remove(&id));
         let mut env = Env { context: context.as_mut(), judge: call.judge };
         // SAFETY: the call was made by this very program, and its addresses are those of this process.
-        let served = unsafe { serve(call.entry, &mut carried(&call.input, &call.parts), &mut env, out) };
+        let served = unsafe {
+            serve(
+                call.entry,
+                &mut carried(&call.input, call.parts.as_deref().unwrap_or(&Parts::default())),
+                &mut env,
+                out,
+            )
+        };
         if let (Some(id), Some(context)) = (id, context) {
             self.0.lock().unwrap().contexts.insert(id, context);
         }
@@ -168,7 +177,7 @@ fn carried(stream: &[u8], parts: &Parts) -> Content {
         buffer.extend_from_slice(bytes);
         buffer
     });
-    Content { stream: stream.to_vec(), parts: parts.collect() }
+    Content { stream: stream.to_vec().into(), parts: parts.collect() }
 }
 
 struct Env<'a> {
@@ -188,7 +197,7 @@ impl WorkerEnv for Env<'_> {
 
 impl Executor for Wire {
     fn submit_task(&self, task: Task) {
-        let call = match task.send(None) {
+        let call = match task.send(None, &mut Vec::new()) {
             Ok(call) => call,
             Err(error) => return task.fail(error),
         };
@@ -197,11 +206,11 @@ impl Executor for Wire {
             return;
         }
         let mut state = self.0.lock().unwrap();
-        if let Some(Context { id, bytes, .. }) = &call.context
+        if let Some(Context { id, bytes, .. }) = call.context.as_deref()
             && !state.contexts.contains_key(id)
         {
             state.context_bytes += bytes.len();
-            state.contexts.insert(*id, StoredContext::new(bytes.to_vec()));
+            state.contexts.insert(*id, StoredContext::new(bytes.to_vec().into()));
         }
         state.sent.push_back(Sent { task, call, slot });
     }
@@ -242,4 +251,33 @@ fn a_task_that_is_only_buffered_can_be_cancelled() {
     assert!(future.cancel() && future.cancelled());
     assert!(!ex.take().start(), "the worker must not start it any more");
     assert!(future.result().unwrap_err().is_cancelled());
+}
+
+#[test]
+fn what_is_no_number_is_an_error_for_whoever_looks_or_listens() {
+    let ex = Wire::new();
+    let (heard, looked) = (ex.submit(|x: u8| x, 1), ex.submit(|x: u8| x, 2));
+    let (tell, told) = mpsc::channel();
+    heard.add_done_callback(move |outcome| tell.send(outcome.as_ref().err().map(TaskError::codec).is_some()).unwrap());
+    for _ in 0..2 {
+        let sent = ex.take();
+        assert!(sent.start());
+        let bytes = Stream::copy_of(&[0xff; 9]);
+        sent.task.complete(Reply { status: Status::Value, bytes, parts: Vec::new(), again: false, handles: None });
+    }
+    assert!(told.recv().unwrap());
+    for future in [heard, looked] {
+        assert!(future.done());
+        assert_eq!(future.result().unwrap_err().codec().unwrap().step(), CodecStep::DecodeResult);
+    }
+}
+
+#[test]
+fn a_number_comes_too_late_for_a_task_that_is_aborted() {
+    let ex = Wire::new();
+    let future = ex.submit(|x: u64| x, 1);
+    let sent = ex.take();
+    assert!(sent.start() && future.abort());
+    ex.answer(sent);
+    assert!(future.result().unwrap_err().is_aborted());
 }

@@ -61,7 +61,7 @@ impl Consumer {
         let there = self.there();
         let len = there.min(room.len());
         let capacity = self.place.capacity();
-        let at = (self.head % capacity as u64) as usize;
+        let at = self.place.index(self.head);
         let first = len.min(capacity - at);
         let to = room.as_mut_ptr().cast::<u8>();
         // SAFETY: it ends at the end of the ring at the latest, and `to` has room for `len` bytes. The producer has published

@@ -85,6 +85,12 @@ mod imp {
             self.capacity
         }
 
+        /// Where the byte of this position is.
+        pub(crate) fn index(&self, position: u64) -> usize {
+            // The capacity is a power of two.
+            position as usize & (self.capacity - 1)
+        }
+
         pub(crate) fn header(&self) -> &Header {
             // SAFETY: `new` has seen that the header lies within the memory.
             let header = unsafe { self.memory.start().add(self.at) };
@@ -200,6 +206,10 @@ mod imp {
 
         pub(crate) fn capacity(&self) -> usize {
             self.0.cells.len()
+        }
+
+        pub(crate) fn index(&self, position: u64) -> usize {
+            position as usize % self.capacity()
         }
 
         pub(crate) fn header(&self) -> &Header {

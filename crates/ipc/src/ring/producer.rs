@@ -70,13 +70,15 @@ impl Producer {
     /// [`Nonsense`], if the consumer has written that.
     pub fn write(&mut self, bytes: &[u8]) -> Result<usize, Nonsense> {
         let len = if self.has_room(bytes.len())? { bytes.len() } else { self.room() };
-        let at = (self.tail % self.place.capacity() as u64) as usize;
+        let at = self.place.index(self.tail);
         let (first, second) = bytes[..len].split_at(len.min(self.place.capacity() - at));
         // SAFETY: `first` ends at the end of the ring at the latest. The consumer has left this room: it reads only what has been
         // published and not been taken.
         unsafe { self.place.put(at, first) };
-        // SAFETY: as above; what did not fit behind `at` fits before it, for there is room for both.
-        unsafe { self.place.put(0, second) };
+        if !second.is_empty() {
+            // SAFETY: as above; what did not fit behind `at` fits before it, for there is room for both.
+            unsafe { self.place.put(0, second) };
+        }
         self.tail += len as u64;
         Ok(len)
     }

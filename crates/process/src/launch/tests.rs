@@ -362,7 +362,7 @@ fn preload(f: fn(String) -> Result<(), String>, argument: &str) -> Option<Preloa
     Some(PreloadCall {
         trampoline: image::offset_of(call.entry.trampoline).unwrap(),
         function: image::offset_of(call.entry.function).unwrap(),
-        input: call.input.into(),
+        input: call.input.into_vec().into(),
     })
 }
 

@@ -35,6 +35,9 @@ mod socket;
 pub(crate) mod takeover;
 #[cfg(test)]
 mod tests;
+mod together;
+
+pub(crate) use together::{TOGETHER, Together};
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use inbox::{Filled, Inbox, Source};
@@ -43,7 +46,7 @@ pub(crate) use ring::RingEnd;
 
 use crate::sys::poller::Poller;
 use crate::wire::{Down, Up};
-use concurrent_futures_core::codec::{Content, Parts};
+use concurrent_futures_core::codec::{Content, Parts, Stream};
 use concurrent_futures_ipc::ring::Bed;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -116,14 +119,20 @@ const SMALL: usize = 4096;
 /// The body of a frame, kept by the pool until the task is done: a large one is shared with the data path, not copied.
 #[derive(Clone)]
 pub(crate) enum Bytes {
-    Small(Vec<u8>),
+    Small(Stream),
     Large(Arc<Vec<u8>>),
     Slice(Arc<[u8]>),
 }
 
+impl From<Stream> for Bytes {
+    fn from(bytes: Stream) -> Self {
+        if bytes.len() <= SMALL { Bytes::Small(bytes) } else { Bytes::Large(Arc::new(bytes.into_vec())) }
+    }
+}
+
 impl From<Vec<u8>> for Bytes {
     fn from(bytes: Vec<u8>) -> Self {
-        if bytes.len() <= SMALL { Bytes::Small(bytes) } else { Bytes::Large(Arc::new(bytes)) }
+        Stream::from(bytes).into()
     }
 }
 
@@ -156,6 +165,8 @@ pub(crate) trait Outbound: Send + Sync + fmt::Debug {
     fn post(&self, head: Down, body: Option<&Bytes>) {
         self.post_with_parts(head, body, None);
     }
+    /// The same for whole frames side by side, some hundred bytes of them.
+    fn post_frames(&self, frames: &[u8]);
     /// Moves on what can be moved without sleeping; may look for room for a bounded time. Of several threads at it, one works
     /// for all.
     fn flush(&self);

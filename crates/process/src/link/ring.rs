@@ -2,6 +2,7 @@
 
 use super::inbox::{Inbox, Source, garbled};
 use super::outbox::Outbox;
+use super::together::TOGETHER;
 use super::{Bytes, Frame, Inbound, Inflow, Outbound, Pair, SMALL, Wiring, WorkerEnd};
 use crate::sys::poller::Interest;
 use crate::wire::{DOWN, Down, Head, UP, Up};
@@ -119,6 +120,13 @@ impl Outbound for Sending {
         let mut queue = self.queue.lock();
         if matches!(queue.state, Flow::Open | Flow::Blocked) {
             queue.post(&head.encode(), body, parts);
+        }
+    }
+
+    fn post_frames(&self, frames: &[u8]) {
+        let mut queue = self.queue.lock();
+        if matches!(queue.state, Flow::Open | Flow::Blocked) {
+            queue.post(frames, None, None);
         }
     }
 
@@ -360,6 +368,13 @@ impl WorkerEnd for RingEnd {
     }
 
     fn send_with_parts(&mut self, head: Up, body: &[u8], parts: &Parts) -> io::Result<()> {
+        if parts.is_empty() && body.len() <= TOGETHER {
+            // One write costs less than two.
+            let mut frame = [0; UP + TOGETHER];
+            frame[..UP].copy_from_slice(&head.encode());
+            frame[UP..UP + body.len()].copy_from_slice(body);
+            return self.write(&frame[..UP + body.len()]);
+        }
         self.write(&head.encode())?;
         self.write(body)?;
         parts.iter().try_for_each(|(bytes, _)| self.write(bytes))

@@ -60,6 +60,13 @@ impl Outbound for Sending {
         }
     }
 
+    fn post_frames(&self, frames: &[u8]) {
+        let mut queue = self.queue.lock();
+        if queue.flow != Flow::Closed {
+            queue.outbox.push(frames, None, None);
+        }
+    }
+
     fn flush(&self) {
         self.advance(Flow::Idle);
     }

@@ -129,6 +129,9 @@ impl Inner {
 
     /// Does what a step of the state has left to do. Not with the lock held.
     pub(super) fn finish(&self, after: After) {
+        if after.is_nothing() {
+            return;
+        }
         if after.ring {
             self.bell.ring();
         }

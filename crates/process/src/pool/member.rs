@@ -1,14 +1,15 @@
 //! One worker, as the pool's state knows it.
 
 use super::item::{Handles, Item, descriptors_error, handles_error};
+use super::state::After;
 use super::stops::Seat;
 use crate::attachments::{Attached, PACKETS_MAX, Tray};
 use crate::handles::{Parcel, ParentLane, worker_is_gone};
 use crate::launch::WorkerId;
-use crate::link::{Bytes, Outbound};
+use crate::link::{Bytes, Outbound, TOGETHER, Together};
 use crate::notes::Notes;
 use crate::slots::SLOTS;
-use crate::wire::{Down, TaskHead, Ticket};
+use crate::wire::{Down, Ticket};
 use concurrent_futures_core::attach::{Arrived, Attachment};
 use concurrent_futures_core::task::{Context, Grace};
 use concurrent_futures_core::{CodecStep, KilledBy, TaskError};
@@ -60,7 +61,7 @@ pub(super) struct Member {
     pub(super) dismissed: bool,
     /// Since when it has had nothing to do, where that matters.
     pub(super) idle_since: Option<Instant>,
-    pub(super) outbound: Arc<dyn Outbound>,
+    outbound: Arc<dyn Outbound>,
     pub(super) seat: Arc<Seat>,
     /// The task that it runs is to end; until then it gets no other.
     pub(super) stopping: Option<Ticket>,
@@ -74,6 +75,10 @@ pub(super) struct Member {
     arrived: Option<Arrived>,
     /// What was sent and not answered, in the order of sending, which is the order of the answers.
     flights: VecDeque<Flight>,
+    /// So many of the last flights are not posted. Only while the pool's lock is held, as the next.
+    unposted: usize,
+    /// A task was sent and is not on its way.
+    undelivered: bool,
     /// Flights that still have their task.
     live: usize,
     /// Bytes of input among them.
@@ -140,6 +145,8 @@ impl Member {
             packets: 0,
             arrived: None,
             flights: VecDeque::new(),
+            unposted: 0,
+            undelivered: false,
             live: 0,
             bytes: 0,
             sent: 0,
@@ -199,7 +206,7 @@ impl Member {
         self.stage == Stage::Ready && self.flights.len() < SLOTS && self.stopping.is_none() && !self.takes_nothing
     }
 
-    /// Sends a task.
+    /// Sends a task, with the next [`deliver`](Self::deliver).
     pub(super) fn send(&mut self, mut item: Item) -> Result<(), Unsent> {
         debug_assert!(self.flights.len() < SLOTS);
         let ticket = Ticket { slot: (self.sent % SLOTS as u64) as u16, seq: (self.sent / SLOTS as u64) as u32 };
@@ -207,51 +214,89 @@ impl Member {
             return Err(Unsent::Resolved(Box::new(item)));
         }
         let packets = item.packets();
-        if let Some(context) = &item.context
-            && let Err(error) = self.provide(context)
-        {
-            let error = descriptors_error(CodecStep::EncodeArgument, &error);
-            return Err(not_sent(item, error));
-        }
-        let handles = match std::mem::replace(&mut item.handles, Handles::Sent) {
-            Handles::None => {
-                item.handles = Handles::None;
-                false
-            }
-            Handles::Here(parcel) => {
-                if let Err(error) = self.lane.send(ticket, parcel) {
-                    let error = handles_error(CodecStep::EncodeArgument, &error);
-                    return Err(not_sent(item, error));
+        let is_plain = item.more.is_none() && item.input.len() <= TOGETHER && !item.task.has_policy();
+        if !is_plain {
+            self.post_those_before();
+            match self.send_ahead(ticket, &mut item) {
+                Ok(handles) => {
+                    let head = Down::Task(item.head(ticket, handles));
+                    self.outbound.post_with_parts(head, Some(&item.input), item.parts());
                 }
-                true
+                Err(error) => {
+                    // The worker has not heard of it: if it is not taken back, it has been revoked.
+                    let item = Box::new(item);
+                    return Err(if item.take_back() { Unsent::Failed(item, error) } else { Unsent::Resolved(item) });
+                }
             }
-            Handles::Sent => unreachable!("a task whose handles have been sent stays with its worker"),
-        };
-        // The last that can fail: what it announces is for the task's frame, and for no other.
-        if let Err(error) = self.attach(&item.attachments) {
-            let error = descriptors_error(CodecStep::EncodeArgument, &error);
-            return Err(not_sent(item, error));
         }
         self.sent += 1;
         self.live += 1;
         self.bytes += item.size();
         self.packets += packets;
-        let head = TaskHead {
-            ticket,
-            call: item.call,
-            context: item.context.as_ref().map(|context| context.id),
-            handles,
-            announce: item.task.has_policy(),
-            parts: item.parts.as_ref().map_or(0, |parts| parts.len() as u16),
-            len: item.input.len() as u64,
-        };
-        if let Some(notes) = Notes::on(&item.task, item.judge) {
+        self.flights.push_back(Flight { ticket, packets, item: Some(item) });
+        self.undelivered = true;
+        if is_plain {
+            self.unposted += 1;
+        }
+        Ok(())
+    }
+
+    /// What goes before a task's own frame. Gives whether channel handles have been sent for it.
+    fn send_ahead(&mut self, ticket: Ticket, item: &mut Item) -> Result<bool, TaskError> {
+        let mut handles = false;
+        if let Some(more) = &mut item.more {
+            if let Some(context) = &more.context {
+                let provided = self.provide(context);
+                provided.map_err(|error| descriptors_error(CodecStep::EncodeArgument, &error))?;
+            }
+            match std::mem::replace(&mut more.handles, Handles::Sent) {
+                Handles::None => more.handles = Handles::None,
+                Handles::Here(parcel) => {
+                    let sent = self.lane.send(ticket, parcel);
+                    sent.map_err(|error| handles_error(CodecStep::EncodeArgument, &error))?;
+                    handles = true;
+                }
+                Handles::Sent => unreachable!("a task whose handles have been sent stays with its worker"),
+            }
+            // The last that can fail: what it announces is for the task's frame, and for no other.
+            let attached = self.attach(&more.attachments);
+            attached.map_err(|error| descriptors_error(CodecStep::EncodeArgument, &error))?;
+        }
+        if let Some(notes) = Notes::on(&item.task, item.more.as_ref().and_then(|more| more.judge)) {
             let notes = Bytes::from(notes.encode());
             self.outbound.post(Down::Notes { len: notes.len() as u64 }, Some(&notes));
         }
-        self.outbound.post_with_parts(Down::Task(head), Some(&item.input), item.parts.as_ref());
-        self.flights.push_back(Flight { ticket, packets, item: Some(item) });
-        Ok(())
+        Ok(handles)
+    }
+
+    /// Has the tasks that were sent on their way when the pool's lock is released; to be called before that.
+    pub(super) fn deliver(&mut self, after: &mut After) {
+        if std::mem::take(&mut self.undelivered) {
+            self.post_those_before();
+            after.flush(&self.outbound);
+        }
+    }
+
+    /// Posts the tasks that were sent and are not posted, together.
+    fn post_those_before(&mut self) {
+        let count = std::mem::take(&mut self.unposted);
+        if count == 0 {
+            return;
+        }
+        let new = self.flights.range(self.flights.len() - count..);
+        let mut frames = Together::new();
+        for (ticket, item) in new.filter_map(|flight| Some((flight.ticket, flight.item.as_ref()?))) {
+            let post = |frames: &[u8]| self.outbound.post_frames(frames);
+            frames.push(Down::Task(item.head(ticket, false)), &item.input, post);
+        }
+        self.outbound.post_frames(frames.bytes());
+    }
+
+    /// Says something that is no task.
+    pub(super) fn say(&mut self, head: Down, after: &mut After) {
+        self.post_those_before();
+        self.outbound.post(head, None);
+        after.flush(&self.outbound);
     }
 
     /// The worker waits for its lane.
@@ -269,6 +314,7 @@ impl Member {
         if attachments.is_empty() {
             return Ok(());
         }
+        debug_assert_eq!(self.unposted, 0, "what is announced is for the frame that is posted next");
         match self.tray.send(attachments) {
             Ok(attached) => self.outbound.post(Down::Attached(attached), None),
             // Its death decides what becomes of the task.
@@ -288,8 +334,8 @@ impl Member {
     }
 
     /// The descriptors of the result that has come.
-    pub(super) fn take_descriptors(&mut self) -> Arrived {
-        self.arrived.take().unwrap_or_default()
+    pub(super) fn take_descriptors(&mut self) -> Option<Arrived> {
+        self.arrived.take()
     }
 
     /// The worker has `context` before what is posted next, and forgets what it has not used for longest.
@@ -449,6 +495,7 @@ impl Member {
     }
 
     fn removed(&mut self, items: &[Item]) {
+        debug_assert_eq!(self.unposted, 0, "a worker is to hear of what is taken back from it");
         self.live -= items.len();
         self.bytes -= items.iter().map(Item::size).sum::<usize>();
     }
@@ -476,10 +523,4 @@ impl Member {
         self.packets = 0;
         self.flights.drain(..).filter_map(|flight| Some((flight.ticket, flight.item?))).collect()
     }
-}
-
-/// The worker has not heard of it: if it is not taken back, it has been revoked.
-fn not_sent(item: Item, error: TaskError) -> Unsent {
-    let item = Box::new(item);
-    if item.take_back() { Unsent::Failed(item, error) } else { Unsent::Resolved(item) }
 }

@@ -4,11 +4,10 @@ use super::inner::Inner;
 use super::item::{Item, handles_error};
 use super::state::{After, State};
 use crate::attachments::Beside;
-use crate::handles::Parcel;
 use crate::launch::WorkerId;
 use crate::link::Frame;
 use crate::wire::{Step, Up};
-use concurrent_futures_core::codec::Content;
+use concurrent_futures_core::codec::{Content, Stream};
 use concurrent_futures_core::task::{Reply, Status};
 use concurrent_futures_core::{CodecStep, KilledBy, TaskError, TaskOutput};
 use std::time::Instant;
@@ -19,7 +18,7 @@ pub(super) struct News {
     after: After,
     done: Vec<(Item, Result<Reply, TaskError>)>,
     pub(super) ready: bool,
-    pub(super) setup_failed: Option<(Step, Vec<u8>)>,
+    pub(super) setup_failed: Option<(Step, Stream)>,
     /// Of the task that is done.
     pub(super) output: Option<TaskOutput>,
     /// The worker waits for its lane.
@@ -47,11 +46,13 @@ impl News {
         sense
     }
 
-    /// Does what was left to do when the state had been changed: sends new work, and completes what is done.
-    pub(super) fn settle(&mut self, pool: &Inner) {
+    /// Does what was left to do when the state had been changed: sends new work, and completes what is done. Gives how many
+    /// tasks that were.
+    pub(super) fn settle(&mut self, pool: &Inner) -> u64 {
         let owed = self.owed();
         pool.finish(std::mem::take(&mut self.after));
-        pool.watch.count(self.done.len());
+        let done = self.done.len() as u64;
+        pool.watch.count(done);
         for (item, outcome) in self.done.drain(..) {
             pool.settle_answer(item, outcome);
         }
@@ -59,6 +60,7 @@ impl News {
             // The supervisor may be waiting for nothing else.
             pool.bell.ring();
         }
+        done
     }
 
     /// How many tasks are still to be settled.
@@ -81,7 +83,8 @@ impl News {
             }
             Up::Started(ticket) => state.announced(id, ticket).map_err(|_| unexpected("the start of another task")),
             Up::Result { ticket, failed, again, retire, handles, .. } => {
-                let item = state.finished(id, ticket).map_err(|_| unexpected("the result of another task"))?;
+                let finished = state.finished(id, ticket);
+                let (item, arrived) = finished.map_err(|_| unexpected("the result of another task"))?;
                 if let Some(output) = self.output.take() {
                     item.task.attach_output(output);
                 }
@@ -89,22 +92,19 @@ impl News {
                 if retire {
                     state.retire(id);
                 }
-                let arrived = state.take_descriptors(id);
-                let parcel = if handles { state.receive_handles(id, ticket).map(Some) } else { Ok(None) };
-                let beside = |handles: Option<Parcel>| {
-                    let any = handles.is_some() || !arrived.is_empty();
-                    any.then(|| Box::new(Beside { handles, arrived }) as _)
-                };
-                let outcome = parcel
-                    .map(|parcel| Reply {
-                        status,
-                        bytes: content.stream,
-                        parts: content.parts,
-                        again,
-                        handles: beside(parcel),
-                    })
-                    .map_err(|error| handles_error(CodecStep::DecodeResult, &error));
-                self.done.push((item, outcome));
+                let mut reply = Reply { status, bytes: content.stream, parts: content.parts, again, handles: None };
+                if handles || arrived.is_some() {
+                    let arrived = arrived.unwrap_or_default();
+                    let parcel = if handles { state.receive_handles(id, ticket).map(Some) } else { Ok(None) };
+                    match parcel {
+                        Ok(handles) => reply.handles = Some(Box::new(Beside { handles, arrived })),
+                        Err(error) => {
+                            self.done.push((item, Err(handles_error(CodecStep::DecodeResult, &error))));
+                            return Ok(());
+                        }
+                    }
+                }
+                self.done.push((item, Ok(reply)));
                 Ok(())
             }
             Up::Revoked(ticket) => {

@@ -54,9 +54,9 @@ impl Inner {
 
     /// Its worker has died. `cause` says with how many deaths, and becomes the task's outcome if there is no other attempt.
     pub(super) fn settle_death(&self, mut item: Item, by: KilledBy, cause: impl FnOnce(u32) -> TaskErrorKind) {
-        item.deaths += u32::from(is_accident(by));
-        let given_up = self.settings.deaths_per_task.is_some_and(|limit| item.deaths >= limit);
-        let cause = cause(item.deaths.max(1));
+        let deaths = if is_accident(by) { item.died() } else { item.deaths() };
+        let given_up = self.settings.deaths_per_task.is_some_and(|limit| deaths >= limit);
+        let cause = cause(deaths.max(1));
         let stopped = item.task.attempt_stopped();
         let verdict = if matches!(cause, TaskErrorKind::Panicked(_)) { Verdict::Panicked } else { Verdict::Died };
         let again = item.task.retry_after(verdict).filter(|_| item.can_be_sent_again() && !given_up);

@@ -40,7 +40,11 @@ impl SetupCall {
             let what = "channel handles in the argument of an initializer or a preload: each worker would need its own";
             return Err(Refusal::Unsupported(what.into()).into());
         }
-        Ok(SetupCall { call: offsets(entry)?, input: Bytes::Slice(input.into()), attachments: attachments.into() })
+        Ok(SetupCall {
+            call: offsets(entry)?,
+            input: Bytes::Slice(input.into_vec().into()),
+            attachments: attachments.into(),
+        })
     }
 
     /// As [`new`](Self::new), for what runs in a fork server, to which nothing but bytes can be sent.

@@ -78,8 +78,9 @@ pub(super) struct State {
 #[derive(Debug, Default)]
 #[must_use = "links stay silent and threads asleep until this is done"]
 pub(super) struct After {
-    /// Links with something new.
-    flush: Vec<Arc<dyn Outbound>>,
+    /// Links with something new; as a rule one.
+    flush: Option<Arc<dyn Outbound>>,
+    flush_too: Vec<Arc<dyn Outbound>>,
     /// Tasks that are over, whose destructor may be the user's.
     spent: Vec<Item>,
     /// Tasks that could not be sent.
@@ -94,8 +95,11 @@ pub(super) struct After {
 
 impl After {
     pub(super) fn flush(&mut self, outbound: &Arc<dyn Outbound>) {
-        if self.flush.last().is_none_or(|last| !Arc::ptr_eq(last, outbound)) {
-            self.flush.push(outbound.clone());
+        let last = self.flush_too.last().or(self.flush.as_ref());
+        match last {
+            Some(last) if Arc::ptr_eq(last, outbound) => {}
+            None => self.flush = Some(outbound.clone()),
+            Some(_) => self.flush_too.push(outbound.clone()),
         }
     }
 
@@ -104,9 +108,18 @@ impl After {
         self.failed.len()
     }
 
+    /// As a rule, when a task has only been queued.
+    pub(super) fn is_nothing(&self) -> bool {
+        // Where there is one more, there is one.
+        self.flush.is_none()
+            && !(self.ring || self.room || self.crew)
+            && self.spent.is_empty()
+            && self.failed.is_empty()
+    }
+
     /// What needs no more than this: the rest is the caller's, who knows the bell and those who wait.
     pub(super) fn carry_out(self) {
-        for outbound in self.flush {
+        for outbound in self.flush.into_iter().chain(self.flush_too) {
             outbound.flush();
         }
         for (item, error) in self.failed {
@@ -203,10 +216,12 @@ impl State {
     }
 
     /// The worker says that a task is done. To free its argument may take long: not with the lock held.
-    pub(super) fn finished(&mut self, id: WorkerId, ticket: Ticket) -> Result<Item, Misfit> {
-        let item = self.members.get_mut(&id).ok_or(Misfit)?.finished(ticket)?;
+    /// With the descriptors that have come for its result.
+    pub(super) fn finished(&mut self, id: WorkerId, ticket: Ticket) -> Result<(Item, Option<Arrived>), Misfit> {
+        let member = self.members.get_mut(&id).ok_or(Misfit)?;
+        let item = member.finished(ticket)?;
         self.finished += 1;
-        Ok(item)
+        Ok((item, member.take_descriptors()))
     }
 
     /// The worker says that it has met a revoked task.
@@ -236,11 +251,6 @@ impl State {
     /// The descriptors that belong to the worker's next result have been announced.
     pub(super) fn announced_descriptors(&mut self, id: WorkerId, attached: Attached) -> io::Result<()> {
         self.members.get_mut(&id).map_or(Ok(()), |member| member.announced_descriptors(attached))
-    }
-
-    /// The descriptors of the result that has come.
-    pub(super) fn take_descriptors(&mut self, id: WorkerId) -> Arrived {
-        self.members.get_mut(&id).map(Member::take_descriptors).unwrap_or_default()
     }
 
     /// Sends descriptors for the frame that is posted to the worker next.

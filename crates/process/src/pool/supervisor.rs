@@ -15,7 +15,6 @@ use super::inner::Inner;
 use super::intake::Intake;
 use super::news::News;
 use super::state::After;
-use super::watch::ROUND;
 use crate::boot;
 use crate::handles::worker_is_gone;
 use crate::launch::{LaunchEvent, Launcher, WorkerId};
@@ -61,6 +60,8 @@ struct Supervisor {
     _storm: Option<crate::chaos::Storm>,
     /// Answers when it was last decided whether to be on patrol.
     answers: u64,
+    /// So many of them since then were taken in here.
+    taken: u64,
     /// Used again for each worker.
     news: News,
 }
@@ -127,6 +128,7 @@ impl Supervisor {
             starts,
             oom: None,
             answers: 0,
+            taken: 0,
             news: News::default(),
         })
     }
@@ -168,8 +170,8 @@ impl Supervisor {
         if self.quiet_links().next().is_none() {
             return (timeout, false);
         }
-        if self.pool.watch.decide(&mut self.answers) {
-            return (Some(timeout.map_or(ROUND, |timeout| timeout.min(ROUND))), true);
+        if let Some(round) = self.pool.watch.decide(&mut self.answers, std::mem::take(&mut self.taken)) {
+            return (Some(timeout.map_or(round, |timeout| timeout.min(round))), true);
         }
         // All of them: each one is to ring from now on.
         let found = self.quiet_links().filter(|(_, post)| post.intake.lock().arm()).count();
@@ -278,7 +280,7 @@ impl Supervisor {
                 post.ready_by = None;
             }
         }
-        news.settle(&self.pool);
+        self.taken += news.settle(&self.pool);
         if std::mem::take(&mut news.lane) {
             self.open_lane(id);
         }

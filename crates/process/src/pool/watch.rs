@@ -5,6 +5,8 @@ use std::time::Duration;
 
 /// How long the supervisor is away at most while it is on patrol.
 pub(super) const ROUND: Duration = Duration::from_micros(100);
+/// As long as threads that wait take answers in, and with them those of others.
+pub(super) const LONG_ROUND: Duration = Duration::from_micros(500);
 /// So many answers since the last round are worth another one.
 const BUSY: u64 = 8;
 
@@ -21,8 +23,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn count(&self, answers: usize) {
-        self.answers.fetch_add(answers as u64, Ordering::Relaxed);
+    pub(super) fn count(&self, answers: u64) {
+        self.answers.fetch_add(answers, Ordering::Relaxed);
     }
 
     /// The supervisor will come by soon: nobody has to be told that nobody looks.
@@ -33,11 +35,12 @@ impl Watch {
         self.patrol.load(Ordering::Acquire)
     }
 
-    /// The supervisor, before it sleeps: whether it is to come by again soon. `seen` is what it has counted last.
-    pub(super) fn decide(&self, seen: &mut u64) -> bool {
+    /// The supervisor, before it sleeps: how soon it is to come by again, if it is. `seen` is what it has counted last, `own` how
+    /// many answers it has taken in itself since then.
+    pub(super) fn decide(&self, seen: &mut u64, own: u64) -> Option<Duration> {
         let answers = self.answers.load(Ordering::Relaxed);
-        let busy = answers - std::mem::replace(seen, answers) >= BUSY;
-        self.patrol.store(busy, Ordering::Release);
-        busy
+        let since = answers - std::mem::replace(seen, answers);
+        self.patrol.store(since >= BUSY, Ordering::Release);
+        (since >= BUSY).then_some(if since.saturating_sub(own) >= BUSY { LONG_ROUND } else { ROUND })
     }
 }

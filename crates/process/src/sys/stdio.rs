@@ -24,11 +24,14 @@ pub(crate) fn flush() {
 pub(crate) fn flush_printed() {
     unsafe extern "C" {
         static stdout: *mut libc::FILE;
+        /// How many bytes wait in a buffer: a look without the stream's lock.
+        fn __fpending(stream: *mut libc::FILE) -> libc::size_t;
     }
     let _ = io::stdout().flush();
     // SAFETY: it is there since before any Rust code runs, and nobody writes it but a program that means to.
     let stream = unsafe { stdout };
-    if !stream.is_null() {
+    // SAFETY: a stream of C's. What a thread writes that the task has left behind may be seen or not, as ever.
+    if !stream.is_null() && unsafe { __fpending(stream) } > 0 {
         // SAFETY: a stream of C's.
         unsafe { libc::fflush(stream) };
     }

@@ -12,14 +12,14 @@ pub(super) struct Running<'a> {
     notes: &'a Notes,
     page: &'a Page,
     ticket: Ticket,
-    /// The pool's clock starts when it hears of the start, a moment later.
-    since: Instant,
+    /// If it has a timeout. The pool's clock starts when it hears of the start, a moment later.
+    since: Option<Instant>,
 }
 
 impl<'a> Running<'a> {
     /// It starts now.
     pub(super) fn new(notes: &'a Notes, page: &'a Page, ticket: Ticket) -> Self {
-        Running { notes, page, ticket, since: Instant::now() }
+        Running { notes, page, ticket, since: notes.timeout.map(|_| Instant::now()) }
     }
 }
 
@@ -33,7 +33,8 @@ impl RunningTask for Running<'_> {
     }
 
     fn remaining(&self) -> Option<Duration> {
-        let attempt = self.notes.timeout.map(|timeout| timeout.saturating_sub(self.since.elapsed()));
+        let attempt =
+            self.notes.timeout.zip(self.since).map(|(timeout, since)| timeout.saturating_sub(since.elapsed()));
         let all = self.notes.deadline.map(clock::until);
         attempt.into_iter().chain(all).min()
     }

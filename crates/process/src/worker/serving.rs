@@ -38,7 +38,7 @@ pub(super) enum Leave {
 pub(super) struct Server {
     link: Box<dyn WorkerEnd>,
     page: Arc<Page>,
-    contexts: HashMap<u64, StoredContext>,
+    calls: Calls,
     fences: Fences,
     /// It leaves after a task that leaves more than this resident.
     max_memory: Option<u64>,
@@ -48,8 +48,16 @@ pub(super) struct Server {
     tray: Tray,
     /// The descriptors of what comes next.
     arrived: Arrived,
+}
+
+/// What calls need, and leave.
+#[derive(Debug)]
+struct Calls {
+    contexts: HashMap<u64, StoredContext>,
     /// Used again for every result.
     output: Message,
+    /// The last call, and where it is in this process.
+    last: Option<(Offsets, Entry)>,
 }
 
 impl Server {
@@ -61,8 +69,8 @@ impl Server {
         fences: Fences,
         max_memory: Option<u64>,
     ) -> Self {
-        let (contexts, arrived) = (HashMap::new(), Arrived::default());
-        Server { link, page, contexts, fences, max_memory, notes: None, lane, tray, arrived, output: fresh_output() }
+        let calls = Calls { contexts: HashMap::new(), output: fresh_output(), last: None };
+        Server { link, page, calls, fences, max_memory, notes: None, lane, tray, arrived: Arrived::default() }
     }
 
     /// Works until the pool says that it is enough.
@@ -79,10 +87,10 @@ impl Server {
                 }
                 Down::Context { id, .. } => {
                     let arrived = std::mem::take(&mut self.arrived);
-                    self.contexts.insert(id, StoredContext::with_attachments(body.stream, arrived));
+                    self.calls.contexts.insert(id, StoredContext::with_attachments(body.stream, arrived));
                 }
                 Down::Forget { id } => {
-                    self.contexts.remove(&id);
+                    self.calls.contexts.remove(&id);
                 }
                 Down::Notes { .. } => {
                     self.notes = Some(Notes::decode(&body.stream)?);
@@ -108,11 +116,11 @@ impl Server {
     /// `false`: it failed, and the pool knows.
     fn set_up(&mut self, step: Step, call: Offsets, mut input: Content) -> io::Result<bool> {
         let beside = Beside { handles: Handles::None, arrived: std::mem::take(&mut self.arrived) };
-        let (served, _) = self.call(call, None, None, beside, &mut input)?;
+        let (served, _) = self.calls.call(call, None, None, beside, &mut input)?;
         if served.status == Status::Value {
             return Ok(true);
         }
-        let words = &self.output.stream;
+        let words = &self.calls.output.stream;
         self.link.send(Up::SetupFailed { step, len: words.len() as u64 }, words)?;
         self.link.flush()?;
         Ok(false)
@@ -121,7 +129,8 @@ impl Server {
     /// `true`: the worker is to leave, and the pool knows.
     fn task(&mut self, task: TaskHead, mut input: Content) -> io::Result<bool> {
         // Also those of a revoked task, and what is in the lane for it.
-        let notes = self.notes.take().unwrap_or_default();
+        let noted = self.notes.take();
+        let notes = noted.as_ref().unwrap_or(&Notes::NONE);
         let handles = if task.handles { Handles::of(self.receive_handles(task.ticket)) } else { Handles::None };
         let beside = Beside { handles, arrived: std::mem::take(&mut self.arrived) };
         if !self.page.start(task.ticket) {
@@ -134,7 +143,6 @@ impl Server {
         // The task may take long: whoever waits for what is done already must not wait for it.
         self.link.flush()?;
         last_words::of(task.ticket);
-        let page = self.page.clone();
         let largest = input.parts.iter().map(|part| part.len()).max().unwrap_or(0);
         if notes.limits.memory.is_some() {
             // It would count as the task's.
@@ -142,9 +150,9 @@ impl Server {
         }
         self.fences.set(&notes.limits)?;
         abort::forget_errors();
-        let running = Running::new(&notes, &page, task.ticket);
+        let running = Running::new(notes, &self.page, task.ticket);
         let (served, attachments) =
-            with_running(&running, || self.call(task.call, task.context, notes.judge, beside, &mut input))?;
+            with_running(&running, || self.calls.call(task.call, task.context, notes.judge, beside, &mut input))?;
         self.fences.put_back(&notes.limits)?;
         drop(input);
         blocks::task_is_done(largest);
@@ -167,7 +175,7 @@ impl Server {
             failed = self.cannot_send("descriptors", &error);
         }
         let retire = self.max_memory.is_some_and(|max| resources::resident_size().is_ok_and(|size| size > max));
-        let Message { stream, parts } = &mut self.output;
+        let Message { stream, parts } = &mut self.calls.output;
         let number = describe_parts(parts, stream);
         let len = stream.len() as u64;
         let head = Up::Result { ticket: task.ticket, failed, again: served.again, retire, handles, parts: number, len };
@@ -175,24 +183,15 @@ impl Server {
         crate::chaos::befall(&mut *self.link, &self.page, task.ticket, (head, stream, parts))?;
         self.link.send_with_parts(head, stream, parts)?;
         // A result that has lent its blocks ends here.
-        self.clear_output();
+        self.calls.clear_output();
         Ok(retire)
-    }
-
-    fn clear_output(&mut self) {
-        let Message { stream, parts } = &mut self.output;
-        parts.clear();
-        stream.clear();
-        if stream.capacity() > KEEP {
-            *stream = Vec::new();
-        }
     }
 
     /// Makes an error of a result of which something could not be sent beside the bytes.
     fn cannot_send(&mut self, what: &str, error: &io::Error) -> bool {
         let error = CodecError::new(CodecStep::EncodeResult, what, format!("its {what} could not be sent: {error}"));
-        self.clear_output();
-        encode_error(&TaskErrorKind::Codec(error), &mut self.output.stream);
+        self.calls.clear_output();
+        encode_error(&TaskErrorKind::Codec(error), &mut self.calls.output.stream);
         true
     }
 
@@ -218,7 +217,9 @@ impl Server {
         self.lane.send(ticket, parcel, &mut || ask_for_lane(link))?;
         Ok(true)
     }
+}
 
+impl Calls {
     /// Makes a call; what it returned is in `output`, with these descriptors.
     fn call(
         &mut self,
@@ -228,8 +229,11 @@ impl Server {
         beside: Beside,
         input: &mut Content,
     ) -> io::Result<(Served, Vec<Attachment>)> {
-        let address = |offset| image::address_of(offset).map_err(io::Error::other);
-        let entry = Entry { trampoline: address(call.trampoline)?, function: address(call.function)? };
+        let entry = match self.last {
+            Some((last, entry)) if last == call => entry,
+            _ => Entry { trampoline: address(call.trampoline)?, function: address(call.function)? },
+        };
+        self.last = Some((call, entry));
         let judge = judge.map(address).transpose()?;
         self.clear_output();
         let context = context.and_then(|id| self.contexts.get_mut(&id));
@@ -241,6 +245,21 @@ impl Server {
         stdio::flush_printed();
         Ok((served, env.attachments))
     }
+
+    fn clear_output(&mut self) {
+        let Message { stream, parts } = &mut self.output;
+        if !parts.is_empty() {
+            parts.clear();
+        }
+        stream.clear();
+        if stream.capacity() > KEEP {
+            *stream = Vec::new();
+        }
+    }
+}
+
+fn address(offset: u64) -> io::Result<usize> {
+    image::address_of(offset).map_err(io::Error::other)
 }
 
 fn fresh_output() -> Message {

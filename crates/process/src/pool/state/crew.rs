@@ -89,8 +89,7 @@ impl State {
         if let Some(member) = self.members.get_mut(&id) {
             member.stage = Stage::Leaving;
             member.dismissed = true;
-            member.outbound.post(Down::End, None);
-            after.flush(&member.outbound);
+            member.say(Down::End, after);
             self.idle.retain(|idle| *idle != id);
             self.keep_vigil(after);
         }

@@ -46,6 +46,7 @@ impl State {
             let free = |id: &&WorkerId| members.get(id).is_some_and(|member| member.has_room_for(item, 1, limit));
             let Some(id) = self.idle.iter().rev().find(free).copied() else { return };
             self.send_next(id, after);
+            self.deliver(id, after);
         }
     }
 
@@ -57,19 +58,20 @@ impl State {
             return;
         }
         let coming = self.coming();
-        while let Some(item) = self.queue.front() {
-            if self.queue.len() <= coming {
-                return;
-            }
+        while let Some(item) = self.queue.front().filter(|_| self.queue.len() > coming) {
             let has_room = |member: &Member| member.has_room_for(item, member.window() / 2, self.limits.tasks);
             let quick = self.members.values().filter(|member| member.is_quick() && has_room(member));
-            let Some(member) = quick.min_by_key(|member| member.live()) else { return };
+            let Some(member) = quick.min_by_key(|member| member.live()) else { break };
             self.send_next(member.id, after);
         }
+        self.members.values_mut().for_each(|member| member.deliver(after));
     }
 
     /// Gives a worker its share of the queue.
     pub(super) fn refill(&mut self, id: WorkerId, after: &mut After) {
+        if self.queue.is_empty() {
+            return;
+        }
         let coming = self.coming();
         let ready = self.members.values().filter(|member| member.stage == Stage::Ready).count().max(1);
         while let Some(item) = self.queue.front() {
@@ -79,9 +81,17 @@ impl State {
             // that the supervisor has not heard of yet: it starts them for what is queued, and for nothing else.
             let spoken_for = member.live() > 0 && self.queue.len() <= coming;
             if spoken_for || !member.has_room_for(item, share, self.limits.tasks) {
-                return;
+                break;
             }
             self.send_next(id, after);
+        }
+        self.deliver(id, after);
+    }
+
+    /// Has what was sent to a worker on its way.
+    fn deliver(&mut self, id: WorkerId, after: &mut After) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.deliver(after);
         }
     }
 
@@ -95,7 +105,6 @@ impl State {
         };
         match member.send(item) {
             Ok(()) => {
-                after.flush(&member.outbound);
                 self.keep_vigil(after);
                 self.idle.retain(|idle| *idle != id);
             }

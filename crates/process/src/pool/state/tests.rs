@@ -13,7 +13,7 @@ use crate::pool::member::Stage;
 use crate::pool::stops::{Seat, Stops};
 use crate::slots::Page;
 use crate::sys::bell::Bell;
-use crate::wire::{Down, Ticket};
+use crate::wire::{DOWN, Down, Head, Ticket};
 use concurrent_futures_core::codec::Parts;
 use concurrent_futures_core::task::{Reply, Status, Verdict};
 use concurrent_futures_core::{
@@ -55,16 +55,29 @@ impl Executor for Capture {
     }
 }
 
-/// A link that keeps what is posted.
+/// A link that keeps what is posted. The worker gets it with the next flush.
 #[derive(Debug, Default)]
-struct Posted(Mutex<VecDeque<Down>>);
+struct Posted {
+    unsent: Mutex<VecDeque<Down>>,
+    sent: Mutex<VecDeque<Down>>,
+}
 
 impl Outbound for Posted {
     fn post_with_parts(&self, head: Down, _: Option<&Bytes>, _: Option<&Arc<Parts>>) {
-        self.0.lock().push_back(head);
+        self.unsent.lock().push_back(head);
     }
 
-    fn flush(&self) {}
+    fn post_frames(&self, mut frames: &[u8]) {
+        while let Some((head, rest)) = frames.split_first_chunk::<DOWN>() {
+            let head = Down::decode(head).unwrap();
+            frames = &rest[head.body() as usize..];
+            self.unsent.lock().push_back(head);
+        }
+    }
+
+    fn flush(&self) {
+        self.sent.lock().append(&mut self.unsent.lock());
+    }
 
     fn resume(&self) {}
 
@@ -184,7 +197,7 @@ impl Rig {
     /// The worker takes its next frame, if it is free. `false`: there was nothing to do.
     fn take(&mut self, id: u64) -> bool {
         let Some(worker) = self.workers.get_mut(&id).filter(|worker| worker.running.is_none()) else { return false };
-        let frame = worker.posted.0.lock().pop_front();
+        let frame = worker.posted.sent.lock().pop_front();
         assert!(!worker.leaving || !matches!(frame, Some(Down::Task(_))), "a task for one that was told to leave");
         match frame {
             Some(Down::Task(task)) if worker.page.start(task.ticket) => {
@@ -227,11 +240,11 @@ impl Rig {
         self.clock += Duration::from_millis(1);
         let now = self.clock;
         let item = self.step(|state, after| {
-            let item = state.finished(WorkerId(id), ticket).unwrap();
+            let (item, _) = state.finished(WorkerId(id), ticket).unwrap();
             state.employ(WorkerId(id), 1, now, after);
             item
         });
-        let reply = Reply { status: Status::Value, bytes: vec![7], parts: vec![], again: !good, handles: None };
+        let reply = Reply { status: Status::Value, bytes: vec![7].into(), parts: vec![], again: !good, handles: None };
         let pause = item.task.judge(&reply);
         if let Some(item) = self.again(item, pause) {
             item.task.complete(reply);

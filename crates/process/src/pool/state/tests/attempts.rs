@@ -16,7 +16,7 @@ fn over(rig: &mut Rig) -> Item {
     let ticket = rig.workers.get_mut(&0).unwrap().running.take().unwrap();
     // The supervisor has looked at everything before.
     pass(rig, Duration::ZERO);
-    rig.step(|state, _| state.finished(WorkerId(0), ticket)).unwrap()
+    rig.step(|state, _| state.finished(WorkerId(0), ticket)).unwrap().0
 }
 
 #[test]
@@ -69,9 +69,14 @@ fn a_task_that_is_aborted_when_its_attempt_is_over_does_not_pause() {
     rig.start(true);
     rig.run_next(0);
     let ticket = rig.workers.get_mut(&0).unwrap().running.take().unwrap();
-    let item = rig.step(|state, _| state.finished(WorkerId(0), ticket)).unwrap();
-    let pause =
-        item.task.judge(&Reply { status: Status::Value, bytes: vec![7], parts: vec![], again: true, handles: None });
+    let item = rig.step(|state, _| state.finished(WorkerId(0), ticket)).unwrap().0;
+    let pause = item.task.judge(&Reply {
+        status: Status::Value,
+        bytes: vec![7].into(),
+        parts: vec![],
+        again: true,
+        handles: None,
+    });
     assert!(rig.futures[0].abort());
     assert!(rig.again(item, Some(pause.unwrap())).is_some(), "nobody would ever look for it");
     rig.stop();

@@ -52,7 +52,7 @@ fn a_worker_is_given_more_only_when_it_is_quick() {
     let mut rig = Rig::new(1, None);
     (0..300).for_each(|_| rig.submit());
     rig.start(true);
-    let waiting = |rig: &Rig| rig.workers[&0].posted.0.lock().len();
+    let waiting = |rig: &Rig| rig.workers[&0].posted.sent.lock().len();
     assert_eq!(waiting(&rig), 2);
     for _ in 0..50 {
         // One answer in a millisecond.
@@ -71,9 +71,9 @@ fn a_worker_is_given_more_only_when_it_is_quick() {
         let now = rig.clock;
         rig.step(|state, after| {
             for ticket in tickets {
-                state.finished(WorkerId(0), ticket).unwrap().task.complete(Reply {
+                state.finished(WorkerId(0), ticket).unwrap().0.task.complete(Reply {
                     status: Status::Value,
-                    bytes: vec![7],
+                    bytes: vec![7].into(),
                     parts: vec![],
                     again: false,
                     handles: None,
@@ -84,6 +84,29 @@ fn a_worker_is_given_more_only_when_it_is_quick() {
         most = most.max(waiting(&rig));
     }
     assert!((16..=64).contains(&most), "{most}");
+}
+
+#[test]
+fn what_a_submitter_gives_to_a_quick_worker_is_on_its_way_at_once() {
+    // The second kind needs notes, and is not posted together with others.
+    for retries in [[0, 0], [1, 1], [0, 1]] {
+        let mut rig = Rig::new(1, None);
+        rig.submit();
+        rig.start(true);
+        rig.take(0);
+        let now = rig.clock;
+        let member = rig.state.members.get_mut(&WorkerId(0)).unwrap();
+        (0..6).for_each(|_| member.has_done(1, now));
+        let mut most = 0;
+        for n in 0..40 {
+            rig.submit_with(Wish { retries: retries[n % 2], pause: false });
+            let is_task = |frame: &&Down| matches!(frame, Down::Task(_));
+            let sent = rig.workers[&0].posted.sent.lock().iter().filter(is_task).count();
+            assert_eq!(sent, rig.state.members[&WorkerId(0)].waiting());
+            most = most.max(sent);
+        }
+        assert!(most >= 16, "{most}");
+    }
 }
 
 #[test]
