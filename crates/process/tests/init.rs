@@ -2,7 +2,7 @@
 //! when it is on.
 
 use concurrent_futures_core::ExecutorExt;
-use concurrent_futures_process::{ProcessPoolExecutor, StartMethod};
+use concurrent_futures_process::{Process, ProcessPoolExecutor, StartMethod, parent_process};
 
 fn main() {
     concurrent_futures_process::init();
@@ -20,5 +20,8 @@ fn main() {
         assert_eq!(squares.unwrap(), [0, 1, 4, 9, 16]);
         let pid = pool.submit(|()| std::process::id(), ()).result().unwrap();
         assert_ne!(pid, std::process::id());
+        let target = |parent| assert_eq!(parent_process().expect("it has one").pid(), parent);
+        let process = Process::target(target, std::process::id()).start_method(method).start().unwrap();
+        assert!(process.join().unwrap().success());
     }
 }
