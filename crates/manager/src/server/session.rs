@@ -201,12 +201,12 @@ impl Serving<'_> {
     }
 
     /// Sends what was granted. If it cannot be sent it was not.
-    fn deliver(&mut self, object: &Arc<Object>, op: Op, granted: Granted) -> Result<(), Gone> {
+    fn deliver(&mut self, object: &Arc<Object>, op: Op, mut granted: Granted) -> Result<(), Gone> {
         if self.state.is_stopped() {
             // It was granted because others have lost their connections to a server that ends.
             return Err(Gone);
         }
-        let Some(item) = &granted.item else {
+        let Some(item) = &mut granted.item else {
             let (status, number) = (granted.status, granted.number);
             return self
                 .answer(Answer { number, ..Answer::of(status) })
@@ -223,11 +223,12 @@ impl Serving<'_> {
             code: granted.status as u8,
             number: granted.number,
             references: item.references.iter().map(|object| object.id()).collect(),
-            value: item.value.clone(),
+            value: std::mem::take(&mut item.value),
             ..Frame::default()
         };
         let descriptors: Vec<BorrowedFd<'_>> = item.descriptors.iter().chain(&tokens).map(|fd| fd.as_fd()).collect();
         if let Err(error) = self.link.send(&frame, &descriptors) {
+            item.value = frame.value;
             self.undo(object, op, granted);
             return match error.kind() {
                 io::ErrorKind::InvalidInput => self.answer(Answer::words(Status::Codec, error)),

@@ -57,22 +57,17 @@ impl Link {
         self.out.clear();
         self.out.extend_from_slice(&header);
         frame.references.iter().for_each(|reference| self.out.extend_from_slice(&reference.to_le_bytes()));
-        let large = frame.value.len() > STEP;
-        if !large {
-            self.out.extend_from_slice(&frame.value);
+        let mut space = [MaybeUninit::uninit(); FD_SPACE];
+        let mut control = SendAncillaryBuffer::new(if descriptors.is_empty() { &mut [] } else { &mut space });
+        if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "too many descriptors"));
         }
-        let mut sent = 0;
-        if !descriptors.is_empty() {
-            let mut space = [MaybeUninit::uninit(); FD_SPACE];
-            let mut control = SendAncillaryBuffer::new(&mut space);
-            if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
-                return Err(io::Error::new(ErrorKind::InvalidInput, "too many descriptors"));
-            }
-            let message = [IoSlice::new(&self.out)];
-            sent = retry_on_intr(|| sendmsg(&self.socket, &message, &mut control, SendFlags::NOSIGNAL))?;
-        }
-        send_all(&self.socket, &self.out[sent..])?;
-        if large { send_all(&self.socket, &frame.value) } else { Ok(()) }
+        // At once, so that the other side wakes once; as a rule all of it is taken.
+        let message = [IoSlice::new(&self.out), IoSlice::new(&frame.value)];
+        let sent = retry_on_intr(|| sendmsg(&self.socket, &message, &mut control, SendFlags::NOSIGNAL))?;
+        let rest = sent.saturating_sub(self.out.len());
+        send_all(&self.socket, &self.out[sent.min(self.out.len())..])?;
+        send_all(&self.socket, &frame.value[rest..])
     }
 
     /// The next frame; `None` at the end.
