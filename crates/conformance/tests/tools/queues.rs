@@ -167,6 +167,33 @@ fn a_getter_that_is_killed_keeps_nothing_from_others() {
     }
 }
 
+/// It waits first, and would be woken.
+#[test]
+fn a_getter_that_is_stopped_keeps_nothing_from_others() {
+    fn gets((queue, about_to): (Queue<u32>, Sender<()>)) {
+        about_to.send(()).expect("somebody waits");
+        assert_eq!(queue.get().expect("it is open"), 1);
+    }
+    let queue = Queue::new().unwrap();
+    let asleep = || {
+        let (about_to, is_about_to) = one_way().unwrap();
+        let process = Process::start(gets, (queue.clone(), about_to)).unwrap();
+        is_about_to.recv_timeout(PATIENCE).unwrap();
+        // There is nothing else that it would sleep for.
+        let stat = format!("/proc/{}/stat", process.pid());
+        until("it sleeps", || std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") S ")));
+        process
+    };
+    let stopped = asleep();
+    // SAFETY: our own child, which nobody has waited for.
+    assert_eq!(unsafe { libc::kill(stopped.pid() as i32, libc::SIGSTOP) }, 0);
+    let other = asleep();
+    queue.put(1).unwrap();
+    assert!(end(&other).success());
+    stopped.kill().unwrap();
+    end(&stopped);
+}
+
 /// Takes items when it is told to, and says what it got.
 fn gets_when_told((queue, told, got): (Queue<u32>, Receiver<()>, Sender<u32>)) {
     while told.recv().is_ok() {

@@ -68,7 +68,7 @@ impl<T: Portable> Sender<T> {
 
     /// As [`send`](Self::send), in async code on any runtime.
     ///
-    /// A message of up to 128 KiB is sent as a whole or not at all, also when the future is dropped. If a larger one is given up after
+    /// A message that takes up to 128 KiB is sent as a whole or not at all, also when the future is dropped. If a larger one is given up after
     /// its first part was sent, the connection can send nothing more.
     ///
     /// ```

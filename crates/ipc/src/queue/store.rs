@@ -264,10 +264,10 @@ impl Store {
     }
 
     /// Appends what stands at a position to `into`. To be called with the lock; `len` is at most the capacity.
-    fn copy(&self, position: u64, len: usize, into: &mut Vec<u8>) {
+    fn copy(&self, position: u64, len: usize, into: &mut Vec<u8>) -> io::Result<()> {
         let (start, room) = self.item(position);
         let first = len.min(room);
-        into.reserve(len);
+        into.try_reserve(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let to = into.spare_capacity_mut().as_mut_ptr().cast::<u8>();
         // SAFETY: from within the mapping to memory that has just been reserved; whoever else writes there now is no user of the lock, and what
         // comes out is looked at as bytes that may be anything.
@@ -279,6 +279,7 @@ impl Store {
         unsafe { std::ptr::copy_nonoverlapping(start.as_ptr(), to, len - first) };
         // SAFETY: so many bytes have just been written there.
         unsafe { into.set_len(into.len() + len) };
+        Ok(())
     }
 }
 
@@ -323,7 +324,7 @@ impl Locked<'_> {
         let Some(next) = next.filter(|next| *next <= tail && (*next == tail) == (items == 1)) else {
             return Err(nonsense());
         };
-        self.store.copy(head + HEAD, len as usize, into);
+        self.store.copy(head + HEAD, len as usize, into)?;
         self.rouse(For::Room)?;
         self.commit(State { head: next, items: items - 1, ..self.state });
         if head / CHUNK != next / CHUNK {
