@@ -7,6 +7,7 @@ use concurrent_futures_conformance::{Soon, Stage, Ticket, until};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
 
@@ -247,4 +248,37 @@ fn sweep_of_making_and_dropping() {
 #[test]
 fn a_name_that_nobody_has_is_not_found() {
     assert_eq!(SharedMemory::open(&name("nobody's")).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+/// Opens what has the first name, answers in it, and makes what has the second.
+const PYTHON: &str = r#"
+import sys
+from multiprocessing import resource_tracker
+from multiprocessing.shared_memory import SharedMemory
+ours = SharedMemory(name=sys.argv[1])
+assert bytes(ours.buf[:5]) == b"howdy"
+ours.buf[5:12] = b", world"
+theirs = SharedMemory(name=sys.argv[2], create=True, size=100)
+theirs.buf[:3] = b"abc"
+for memory in ours, theirs:
+    # It would remove what it has opened, too.
+    resource_tracker.unregister(memory._name, "shared_memory")
+    memory.close()
+"#;
+
+#[test]
+fn python_opens_what_is_made_here_and_the_other_way_round() {
+    let (ours, theirs) = (name("ours"), name("theirs"));
+    let memory = SharedMemory::create(ours.as_str(), 12).unwrap();
+    memory.write_at(0, b"howdy");
+    match Command::new("python3").args(["-c", PYTHON, &ours, &theirs]).status() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return eprintln!("no python3 here: LEFT OUT"),
+        status => assert!(status.unwrap().success()),
+    }
+    assert_eq!(memory.read(..), b"howdy, world");
+    let memory = SharedMemory::open(&theirs).unwrap();
+    assert_eq!((memory.size(), memory.read(..4)), (100, b"abc\0".to_vec()));
+    drop(memory);
+    assert!(is_anywhere(&theirs), "what others have made is theirs to remove");
+    SharedMemory::open(&theirs).unwrap().unlink().unwrap();
 }
