@@ -3,6 +3,7 @@
 
 mod as_completed;
 mod async_runtimes;
+mod async_tasks;
 mod callbacks;
 mod chain;
 mod children;
