@@ -1,7 +1,9 @@
 //! Async tasks where no pool is their host: the thread that runs one waits with it.
 
 use concurrent_futures_core::task::{self, spawned};
-use concurrent_futures_core::{Executor, ExecutorExt, Handle, Promise, Refusal, Shutdown, Task, TaskErrorKind, block_on};
+use concurrent_futures_core::{
+    Executor, ExecutorExt, Handle, Promise, Refusal, Shutdown, Task, TaskErrorKind, block_on,
+};
 use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -99,10 +101,8 @@ fn a_task_that_is_never_run_is_abandoned_or_cancelled_with_its_future() {
 #[test]
 fn limits_and_attempts_hold_on_any_executor() {
     async fn hangs_twice((): ()) -> u32 {
-        match task::current().attempt() {
-            3 => 3,
-            _ => pending().await,
-        }
+        let attempt = task::current().attempt();
+        if attempt == 3 { attempt } else { pending().await }
     }
     let limit = Duration::from_millis(20);
     let task = || Threads.task(hangs_twice, ()).timeout(limit);
