@@ -12,7 +12,8 @@
 //! - [`message`]: whole messages with descriptors, over sockets.
 //! - [`Queue`], [`SimpleQueue`], [`JoinableQueue`]: from many processes to many.
 //! - [`reactor`]: `.await` on a descriptor.
-//! - [`Lock`] and [`RLock`]: one at a time, also when one of them is killed.
+//! - [`Lock`] and [`RLock`]: one at a time, also when one of them is killed; [`Semaphore`] and [`BoundedSemaphore`]: so many.
+//! - [`Event`], [`Condition`], [`Barrier`]: waiting for what others do.
 //! - [`Value`] and [`Array`]: plain data that processes change, with a lock; [`RawValue`] and [`RawArray`]: by atomics.
 //! - [`ShareableList`]: numbers, texts and bytes that processes change.
 //! - [`named`]: bytes that any process may read and write, also by a name.
