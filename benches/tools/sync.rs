@@ -49,7 +49,7 @@ fn alone(bench: &Bench, python: Option<&Python>) {
     table.measure(column);
 
     let memory = SharedMemory::create(4096).expect("a page");
-    let raw_event = RawSignal::new(&memory);
+    let raw_event = RawSignal::new(&memory, false);
     raw_event.0.set(EventState::Signaled).expect("it can be set");
     let event = Event::new().expect("an event");
     event.set();
@@ -159,7 +159,7 @@ fn round_trips(bench: &Bench, python: Option<&Python>) {
     python_row(&mut column, python, format!("event_round_trip {times}"), |taken| taken);
     column.row("raw_sync", || {
         let memory = [(); 2].map(|()| SharedMemory::create(4096).expect("a page"));
-        let [there, back] = memory.each_ref().map(RawSignal::new);
+        let [there, back] = memory.each_ref().map(|memory| RawSignal::new(memory, true));
         thread::scope(|s| {
             s.spawn(|| {
                 let [there, back] = memory.each_ref().map(RawSignal::of);
@@ -200,13 +200,13 @@ impl RawLock {
     }
 }
 
-/// An event of raw_sync, which clears itself, in a page of its own.
+/// An event of raw_sync in a page of its own; it may clear itself when somebody has waited for it.
 struct RawSignal(Box<dyn EventImpl>);
 
 impl RawSignal {
-    fn new(memory: &SharedMemory) -> RawSignal {
+    fn new(memory: &SharedMemory, clears_itself: bool) -> RawSignal {
         // SAFETY: a new page, mapped as long as the bench goes on.
-        let made = unsafe { RawEvent::new(memory.start().as_ptr(), true) };
+        let made = unsafe { RawEvent::new(memory.start().as_ptr(), clears_itself) };
         RawSignal(made.expect("an event").0)
     }
 
