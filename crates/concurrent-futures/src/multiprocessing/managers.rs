@@ -1,4 +1,4 @@
-//! Handles of objects that a [`Manager`](super::Manager) serves: all that there is beside it.
+//! Handles of objects that a [`Manager`] serves: all that there is beside it.
 //!
 //! ```
 //! use concurrent_futures::multiprocessing::managers::ManagedDict;
