@@ -102,7 +102,8 @@ impl ThreadPoolExecutor {
     ///
     /// It is work of the pool until it is done, also after [`shutdown`](Executor::shutdown): one that is never woken again is pending
     /// until it is cancelled ([`cancel`](Future::cancel) drops it where it waits; `shutdown` with `cancel_futures`
-    /// does that to all) or aborted. Waits for room and is refused as [`spawn`](Self::spawn). For functions, and on other executors:
+    /// does that to all) or aborted. Waits for room and is refused as [`spawn`](Self::spawn); tasks that wait need no room. For
+    /// functions, and on other executors:
     /// [`submit_async`](concurrent_futures_core::ExecutorExt::submit_async).
     ///
     /// ```

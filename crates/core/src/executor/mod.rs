@@ -137,7 +137,7 @@ forward!(&E, Box<E>, Arc<E>);
 pub struct Shutdown {
     /// Return only when all accepted work is done and the workers have ended.
     pub wait: bool,
-    /// Cancel everything that has not started.
+    /// Cancel everything that has not started, and async tasks that wait, where they wait without a worker.
     pub cancel_futures: bool,
 }
 

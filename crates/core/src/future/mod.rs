@@ -177,7 +177,8 @@ impl<T> Future<T> {
 
     /// Cancels the task if it has not started; whether it is cancelled now.
     ///
-    /// A task that runs is not stopped. Whoever waits is woken at once, and callbacks run here, before this returns.
+    /// A task that runs is not stopped. (An async task of this process that waits is cancelled all the same: its future is dropped
+    /// where it waits, here.) Whoever waits is woken at once, and callbacks run here, before this returns.
     ///
     /// ```
     /// use concurrent_futures_core::Promise;

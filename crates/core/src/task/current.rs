@@ -8,7 +8,8 @@ use std::time::Duration;
 
 /// The task that this thread runs. Outside of a task it has no name, is attempt 0, has all the time, and need not stop.
 ///
-/// What it says is asked for at each call; it stays in the thread of the task.
+/// What it says is asked for at each call; it stays in the thread of the task. An async task, which has not always the same thread,
+/// asks for it anew after each `await`.
 ///
 /// ```
 /// use concurrent_futures_core::{ExecutorExt, SerialExecutor, task};

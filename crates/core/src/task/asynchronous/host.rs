@@ -15,6 +15,46 @@ use std::sync::Arc;
 /// A task is polled for the first time by [`Task::run`](crate::Task::run). If it is not done then, its host is told that it
 /// [waits](Self::wait), and from then on it is work of the pool until it [ends](Self::end). In between, each time when it is
 /// woken, the host is asked to [poll](Self::poll) it.
+///
+/// ```
+/// use concurrent_futures_core::task::{AsyncTask, Host, Poll, spawned};
+/// use concurrent_futures_core::worker::{self, WorkerThread};
+/// use concurrent_futures_core::{PoolId, Promise, TaskId};
+/// use std::sync::{Arc, mpsc};
+///
+/// /// A pool of one thread.
+/// #[derive(Debug)]
+/// struct Mine(PoolId, mpsc::Sender<Poll>);
+///
+/// impl Host for Mine {
+///     fn wait(self: Arc<Self>, _task: AsyncTask) { /* one more to be waited for at the end */ }
+///     fn poll(self: Arc<Self>, poll: Poll) {
+///         let _ = self.1.send(poll); // if nobody is there, the task is abandoned
+///     }
+///     fn end(self: Arc<Self>, _id: TaskId) { /* one less */ }
+/// }
+///
+/// #[derive(Debug)]
+/// struct Worker(Arc<Mine>);
+///
+/// impl WorkerThread for Worker {
+///     fn pool(&self) -> PoolId { self.0.0 }
+///     fn block_begin(&self) {}
+///     fn block_end(&self) {}
+///     fn host(&self) -> Option<Arc<dyn Host>> { Some(self.0.clone()) }
+/// }
+///
+/// let (queue, polls) = mpsc::channel();
+/// let mine = Arc::new(Mine(PoolId::next(), queue));
+/// let _guard = worker::enter(Arc::new(Worker(mine.clone())));
+/// let (promise, answer) = Promise::pair();
+/// let (task, future) = spawned(async move { answer.await.map(|x: u32| x + 1) });
+/// task.set_home(mine.0);
+/// task.run(); // it waits, and this thread does not
+/// promise.set_result(1).unwrap();
+/// polls.recv().unwrap().run();
+/// assert_eq!(future.result().unwrap().unwrap(), 2);
+/// ```
 pub trait Host: Send + Sync {
     /// A task waits: the pool is not idle before it has ended.
     fn wait(self: Arc<Self>, task: AsyncTask);
