@@ -46,9 +46,18 @@ impl<'a> Words<'a> {
     /// It is not within the memory.
     #[track_caller]
     pub(crate) fn read(self, at: usize, to: &mut [u8]) {
-        self.each(at, to.len(), |word, within, part| {
-            to[part].copy_from_slice(&word.load(Relaxed).to_ne_bytes()[within]);
-        });
+        let parts = self.parts(at, to.len());
+        let (head, rest) = to.split_at_mut(parts.head.len());
+        let (body, tail) = rest.split_at_mut(parts.body.len() * WORD);
+        if let Some(word) = parts.head_word {
+            head.copy_from_slice(&word.load(Relaxed).to_ne_bytes()[parts.head]);
+        }
+        for (word, to) in parts.body.iter().zip(body.as_chunks_mut().0) {
+            *to = word.load(Relaxed).to_ne_bytes();
+        }
+        if let Some(word) = parts.tail_word {
+            tail.copy_from_slice(&word.load(Relaxed).to_ne_bytes()[parts.tail]);
+        }
     }
 
     /// Copies to where they are `at` bytes behind the start. Each word is written once.
@@ -58,13 +67,18 @@ impl<'a> Words<'a> {
     /// It is not within the memory.
     #[track_caller]
     pub(crate) fn write(self, at: usize, from: &[u8]) {
-        self.each(at, from.len(), |word, within, part| {
-            let from = &from[part];
-            match <[u8; WORD]>::try_from(from) {
-                Ok(whole) => word.store(u64::from_ne_bytes(whole), Relaxed),
-                Err(_) => change(word, within, from),
-            }
-        });
+        let parts = self.parts(at, from.len());
+        let (head, rest) = from.split_at(parts.head.len());
+        let (body, tail) = rest.split_at(parts.body.len() * WORD);
+        if let Some(word) = parts.head_word {
+            change(word, parts.head, head);
+        }
+        for (word, from) in parts.body.iter().zip(body.as_chunks().0) {
+            word.store(u64::from_ne_bytes(*from), Relaxed);
+        }
+        if let Some(word) = parts.tail_word {
+            change(word, parts.tail, tail);
+        }
     }
 
     /// Writes the same byte `len` times.
@@ -74,34 +88,41 @@ impl<'a> Words<'a> {
     /// It is not within the memory.
     #[track_caller]
     pub(crate) fn fill(self, at: usize, len: usize, byte: u8) {
-        let bytes = [byte; WORD];
-        self.each(at, len, |word, within, _| match within.len() {
-            WORD => word.store(u64::from_ne_bytes(bytes), Relaxed),
-            few => change(word, within, &bytes[..few]),
-        });
+        let (parts, bytes) = (self.parts(at, len), [byte; WORD]);
+        if let Some(word) = parts.head_word {
+            let few = &bytes[..parts.head.len()];
+            change(word, parts.head, few);
+        }
+        parts.body.iter().for_each(|word| word.store(u64::from_ne_bytes(bytes), Relaxed));
+        if let Some(word) = parts.tail_word {
+            let few = &bytes[..parts.tail.len()];
+            change(word, parts.tail, few);
+        }
     }
 
-    /// Each word that has some of these bytes, which of its bytes, and which of these they are.
+    /// Where `len` bytes from `at` on are.
     #[track_caller]
-    fn each(self, at: usize, len: usize, mut f: impl FnMut(&AtomicU64, Range<usize>, Range<usize>)) {
+    fn parts(self, at: usize, len: usize) -> Parts<'a> {
         let end = at.checked_add(len).filter(|end| *end <= self.len);
         assert!(end.is_some(), "{len} bytes from {at} on are not within {} bytes of shared memory", self.len);
-        let mut done = 0;
-        let first = at % WORD;
-        let mut words = self.words[at / WORD..].iter();
-        if first > 0 && len > 0 {
-            done = len.min(WORD - first);
-            f(words.next().expect("it is within the memory"), first..first + done, 0..done);
-        }
-        // A loop of its own, which the compiler can see through.
-        for word in words.by_ref().take((len - done) / WORD) {
-            f(word, 0..WORD, done..done + WORD);
-            done += WORD;
-        }
-        if done < len {
-            f(words.next().expect("it is within the memory"), 0..len - done, done..len);
-        }
+        let within = at % WORD;
+        let head = if within == 0 { 0 } else { len.min(WORD - within) };
+        let (first, rest) = self.words[at / WORD..].split_at(usize::from(head > 0));
+        let (body, behind) = rest.split_at((len - head) / WORD);
+        let tail = (len - head) % WORD;
+        let head_word = first.first();
+        let tail_word = behind.first().filter(|_| tail > 0);
+        Parts { head_word, head: within..within + head, body, tail_word, tail: 0..tail }
     }
+}
+
+/// Some bytes: those at the end of a word, whole words, those at the start of a word.
+struct Parts<'a> {
+    head_word: Option<&'a AtomicU64>,
+    head: Range<usize>,
+    body: &'a [AtomicU64],
+    tail_word: Option<&'a AtomicU64>,
+    tail: Range<usize>,
 }
 
 /// Changes these bytes of a word and leaves the others as they are, whoever else is at them.

@@ -64,19 +64,19 @@ pub(super) fn create(
     let object = Object::of(name.clone(), &fstat(&fd)?);
     announce(&object);
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let link = |directory: BorrowedFd<'_>, name: &OsStr| linkat(CWD, &path, directory, name, AtFlags::SYMLINK_FOLLOW);
+    let link = |directory: BorrowedFd<'_>, name: &str| linkat(CWD, &path, directory, name, AtFlags::SYMLINK_FOLLOW);
     loop {
-        match link(Register::of_this_user()?.0.as_fd(), OsStr::new(&object.entry())) {
+        match link(Register::of_this_user()?.0.as_fd(), &object.entry()) {
             Ok(()) => break,
             // Somebody has removed the directory, which was empty.
             Err(Errno::NOENT) if statat(CWD, &path, AtFlags::empty()).is_ok() => {}
             Err(error) => return Err(error.into()),
         }
     }
-    let mut linked = link(names()?.as_fd(), OsStr::new(name.as_str()));
+    let mut linked = link(CWD, &path_of(name));
     // Perhaps it is one that nobody has any more.
     if linked == Err(Errno::EXIST) && remove_stale(name) {
-        linked = link(names()?.as_fd(), OsStr::new(name.as_str()));
+        linked = link(CWD, &path_of(name));
     }
     if let Err(error) = linked {
         object.remove_entry()?;
@@ -87,7 +87,7 @@ pub(super) fn create(
 
 /// Opens what has this name.
 pub(super) fn open_by_name(name: &Name) -> io::Result<(OwnedFd, Object, usize)> {
-    let fd = openat(names()?, name.as_str(), OFlags::RDWR | FILE, Mode::empty())?;
+    let fd = open(path_of(name), OFlags::RDWR | FILE, Mode::empty())?;
     let stat = fstat(&fd)?;
     let size = size_in(&stat)?;
     let object = Object::of(name.clone(), &stat);
@@ -131,8 +131,8 @@ fn size_in(stat: &Stat) -> io::Result<usize> {
     }
 }
 
-fn names() -> io::Result<OwnedFd> {
-    Ok(open(NAMES, OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+fn path_of(name: &Name) -> String {
+    format!("{NAMES}/{}", name.as_str())
 }
 
 impl Object {
@@ -169,7 +169,7 @@ impl Object {
 
     /// Whether the name still is the name of this.
     fn has_its_name(&self) -> io::Result<bool> {
-        match statat(names()?, self.name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+        match statat(CWD, path_of(&self.name), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok((stat.st_dev, stat.st_ino) == (self.device, self.inode)),
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(error.into()),
@@ -184,7 +184,7 @@ impl Object {
         if !self.has_its_name()? {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the shared memory has lost its name already"));
         }
-        unlinkat(names()?, self.name.as_str(), AtFlags::empty())?;
+        unlinkat(CWD, path_of(&self.name), AtFlags::empty())?;
         self.remove_entry()
     }
 
@@ -267,7 +267,7 @@ impl Register {
             return Ok(Removal::Gone);
         }
         if object.has_its_name()? {
-            unlinkat(names()?, object.name.as_str(), AtFlags::empty())?;
+            unlinkat(CWD, path_of(&object.name), AtFlags::empty())?;
         }
         object.remove_entry()?;
         Ok(Removal::Gone)
@@ -296,8 +296,7 @@ fn name_of_entry(entry: &OsStr) -> Option<Name> {
 
 /// Removes what has this name if it is tracked and nobody has it; `true`: it did.
 fn remove_stale(name: &Name) -> bool {
-    let Ok(directory) = names() else { return false };
-    let Ok(stat) = statat(directory, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) else { return true };
+    let Ok(stat) = statat(CWD, path_of(name), AtFlags::SYMLINK_NOFOLLOW) else { return true };
     let object = Object::of(name.clone(), &stat);
     object.is_tracked() && object.remove_if_left(false).is_ok_and(|removal| removal == Removal::Gone)
 }

@@ -254,7 +254,7 @@ impl<T: Pod> ArrayGuard<'_, T> {
     /// A copy of some elements.
     #[track_caller]
     pub fn read(&self, range: impl RangeBounds<usize>) -> Vec<T> {
-        self.cells.part(range).map(|index| self.cells.load(index)).collect()
+        self.cells.read(self.cells.part(range))
     }
 
     /// Copies elements to where the first of them is `index`.

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::ops::{Bound, Range, RangeBounds};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
 /// Some elements, one behind the other. Each has as many bytes as one atomic operation moves, one, two, four or eight, which are
@@ -144,12 +144,54 @@ impl<T: Pod> Cells<T> {
         from..to
     }
 
+    /// The atomics of these elements.
+    #[track_caller]
+    fn atomics<A: Atomic>(&self, range: Range<usize>) -> &[A] {
+        let Some(last) = range.clone().next_back() else { return &[] };
+        self.check(last);
+        let per_element = Self::STRIDE / size_of::<A>();
+        let first: &A = self.atomic(range.start, 0);
+        // SAFETY: as of the first one; `check` has seen that the last element is within the memory, and so are all between them.
+        unsafe { std::slice::from_raw_parts(first, range.len() * per_element) }
+    }
+
+    /// A copy of these elements, each of them or each of its words as it is when its turn comes.
+    #[track_caller]
+    pub(super) fn read(&self, range: Range<usize>) -> Vec<T> {
+        match Self::STRIDE {
+            1 => self.atomics::<AtomicU8>(range).iter().map(|one| value_of(bits(&[one.load(Acquire)]))).collect(),
+            2 => self
+                .atomics::<AtomicU16>(range)
+                .iter()
+                .map(|one| value_of(bits(&one.load(Acquire).to_ne_bytes())))
+                .collect(),
+            4 => self
+                .atomics::<AtomicU32>(range)
+                .iter()
+                .map(|one| value_of(bits(&one.load(Acquire).to_ne_bytes())))
+                .collect(),
+            8 => self.atomics::<AtomicU64>(range).iter().map(|one| value_of(one.load(Acquire).to_ne_bytes())).collect(),
+            _ => range.map(|index| self.load(index)).collect(),
+        }
+    }
+
     /// Copies elements to where the first of them is `index`.
     #[track_caller]
     pub(super) fn write(&self, index: usize, elements: &[T]) {
         let room = self.len.checked_sub(index).is_some_and(|room| elements.len() <= room);
         assert!(room, "{} elements from {index} on are not within an array of {}", elements.len(), self.len);
-        elements.iter().enumerate().for_each(|(place, element)| self.store(index + place, *element));
+        let places = index..index + elements.len();
+        match Self::STRIDE {
+            1 => (self.atomics::<AtomicU8>(places).iter().zip(elements))
+                .for_each(|(one, element)| one.store(bits_of(element)[0], Release)),
+            2 => (self.atomics::<AtomicU16>(places).iter().zip(elements))
+                .for_each(|(one, element)| one.store(u16::from_ne_bytes(first(bits_of(element))), Release)),
+            4 => (self.atomics::<AtomicU32>(places).iter().zip(elements))
+                .for_each(|(one, element)| one.store(u32::from_ne_bytes(first(bits_of(element))), Release)),
+            8 => (self.atomics::<AtomicU64>(places).iter().zip(elements))
+                .for_each(|(one, element)| one.store(u64::from_ne_bytes(bits_of(element)), Release)),
+            _ => places.zip(elements).for_each(|(place, element)| self.store(place, *element)),
+        }
     }
 
     /// The first elements, and how many there are.

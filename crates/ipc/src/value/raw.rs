@@ -185,7 +185,7 @@ impl<T: Pod> RawArray<T> {
     /// The range is not within the array. (So also below.)
     #[track_caller]
     pub fn read(&self, range: impl RangeBounds<usize>) -> Vec<T> {
-        self.0.part(range).map(|index| self.0.load(index)).collect()
+        self.0.read(self.0.part(range))
     }
 
     /// Copies elements to where the first of them is `index`.
