@@ -156,14 +156,14 @@ fn client_killed((lock, list): (ManagedLock, ManagedList<u32>)) -> Swept {
 }
 
 /// All of it are 300,000 instructions, as each child opens its own connection first; optimized, it is a tenth of that.
-const STEP: u64 = if cfg!(debug_assertions) { 49_999 } else { 4_999 };
+const STEP: u64 = if cfg!(debug_assertions) { 99_991 } else { 4_999 };
 
 #[test]
 fn sweep_of_a_managers_client() {
     let manager = Manager::new().unwrap();
     let objects = (manager.lock().unwrap(), manager.list([]).unwrap());
     let swept = alone(client_killed, objects);
-    assert!(swept.kills > 3, "{swept:?}");
+    assert!(swept.kills > 2, "{swept:?}");
     until("the children's handles are gone", || manager.object_count().unwrap() == 0);
 }
 
@@ -199,7 +199,7 @@ fn clients_are_killed_at_random_and_the_others_go_on() {
     assert!(manager.object_count().unwrap() == 4);
 }
 
-/// The server is killed while clients wait in all ways, and at any time of their work: everyone gets an error.
+/// The server is killed while clients connect, wait in all ways, and work: everyone gets an error, and the right one.
 #[test]
 fn a_killed_server_leaves_nobody_waiting() {
     type Waits = (ManagedLock, ManagedQueue<u32>, ManagedEvent, ManagedBarrier, ManagedCondition, ManagedList<u32>);

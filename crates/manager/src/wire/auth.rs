@@ -163,11 +163,8 @@ pub(crate) fn introduce(link: &mut Link, key: &Key, purpose: Purpose) -> Result<
     request[REQUEST - MAC..].copy_from_slice(&mac);
     link.send_raw(&request)?;
 
-    let reply: [u8; REPLY] = link.receive_exact(deadline).map_err(|error| match error.kind() {
-        // A server that cannot be sure of us may just close.
-        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => Refused::WrongKey,
-        _ => Refused::Io(error),
-    })?;
+    // A server that refuses says so. If the connection just ends, the server has.
+    let reply: [u8; REPLY] = link.receive_exact(deadline)?;
     if reply[0] == WRONG_KEY {
         return Err(Refused::WrongKey);
     }
