@@ -112,7 +112,7 @@ impl Image {
         self.headers
     }
 
-    pub(crate) fn is_code(&self, address: usize) -> bool {
+    fn is_code(&self, address: usize) -> bool {
         self.code.iter().any(|segment| segment.contains(&address))
     }
 
@@ -136,8 +136,9 @@ impl Image {
     /// The linker's name of this build, if it has noted one.
     pub(crate) fn build_id(&self) -> Option<&'static [u8]> {
         const NT_GNU_BUILD_ID: u32 = 3;
-        self.notes.iter().find_map(|range| {
-            // SAFETY: it is a part of the main image that the kernel has loaded for reading, and that nobody ever writes to or unmaps.
+        let mut loaded = self.notes.iter().filter(|range| self.is_constant(range.start, range.len()));
+        loaded.find_map(|range| {
+            // SAFETY: it lies within a part of the main image that is loaded for reading, and that nobody ever writes to or unmaps.
             let mut notes: &'static [u8] = unsafe { std::slice::from_raw_parts(range.start as *const u8, range.len()) };
             // Lengths of name and content, kind; then both, each filled up to a multiple of four.
             while let Some((head, rest)) = notes.split_first_chunk::<12>() {

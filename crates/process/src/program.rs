@@ -25,11 +25,6 @@ pub fn constant_at(offset: u64, len: usize) -> Result<usize, NotInImage> {
     Image::of_program().constant_at(offset, len).ok_or(NotInImage::Offset(offset))
 }
 
-/// Whether there is code of the main image at `address`.
-pub fn is_code(address: usize) -> bool {
-    Image::of_program().is_code(address)
-}
-
 /// What the linker has called this build, if it has given it a name.
 pub fn build_id() -> Option<&'static [u8]> {
     Image::of_program().build_id()
