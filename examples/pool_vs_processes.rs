@@ -44,6 +44,9 @@ fn alone() -> Result<Duration, Box<dyn std::error::Error>> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Both once for nothing: what is done once in a program is in neither time.
+    Process::start(work_alone, 0)?.join()?;
+    Pool::new(1)?.apply(work, 0)?;
     let (pooled, alone) = (pooled()?, alone()?);
     println!("a pool of {WORKERS}, {TASKS} tasks: {:.3} s", pooled.as_secs_f64());
     println!("{TASKS} processes: {:.3} s", alone.as_secs_f64());
