@@ -1,7 +1,7 @@
 //! Two processes at the two ends of a pipe: what one sends the other receives, until it has closed its end.
 //!
-//! Shows: both directions of a connection, typed; the end of file; an end that travels over a connection; a process that is killed, whose
-//! end of the pipe the kernel closes.
+//! Shows: both directions of a connection, typed; the end of file; an end that travels over a connection; a process
+//! that is killed, whose end of the pipe the kernel closes.
 //!
 //! ```text
 //! cargo run --release --example pipe

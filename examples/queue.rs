@@ -1,7 +1,8 @@
 //! A process that writes into a queue, and one that reads from it in a loop without end, until it is terminated.
 //!
-//! Shows: what a writer has put in is there when the writer has ended; a reader that is terminated while it waits, which in Python
-//! may leave the queue unusable, takes nothing with it; and a queue that is closed, which ends its readers by itself.
+//! Shows: what a writer has put in is there when the writer has ended; a reader that is terminated while it waits,
+//! which in Python may leave the queue unusable, takes nothing with it; and a queue that is closed, which ends its
+//! readers by itself.
 //!
 //! ```text
 //! cargo run --release --example queue

@@ -1,5 +1,5 @@
-//! Connections: CPython's `_TestConnection`, `_TestPoll`, `_TestPicklingConnections`, `TestWait` and `TestIgnoreEINTR`, what of them
-//! has a meaning here; and ends whose processes are killed.
+//! Connections: CPython's `_TestConnection`, `_TestPoll`, `_TestPicklingConnections`, `TestWait` and `TestIgnoreEINTR`,
+//! what of them has a meaning here; and ends whose processes are killed.
 
 use crate::process::end;
 use concurrent_futures::multiprocessing::connection::{Pollable, wait};
@@ -383,6 +383,32 @@ fn sleeping_receiver_killed((): ()) -> u64 {
 #[test]
 fn sweep_of_a_recv_that_sleeps() {
     assert!(alone(sleeping_receiver_killed, ()) > 10);
+}
+
+/// The parent drops its copies of the child's ends, and the child never those of the parent's.
+fn talks_to_a_forked_child((): ()) {
+    for killed in [true, false] {
+        let (ours, theirs) = pipe::<Vec<u8>, Vec<u8>>().expect("a pipe");
+        // SAFETY: this process does nothing else, and the child nothing but to answer.
+        let child = unsafe { Process::target(echo, theirs).start_fork() }.expect("a child");
+        for n in 0..10 {
+            ours.send(vec![n]).expect("it is there");
+            assert_eq!(ours.recv_timeout(PATIENCE).expect("an answer"), [n]);
+        }
+        if killed {
+            child.kill().expect("it is ours");
+            assert!(matches!(ours.recv_timeout(PATIENCE), Err(RecvError::Ended)));
+            end(&child);
+        } else {
+            drop(ours);
+            assert!(end(&child).success());
+        }
+    }
+}
+
+#[test]
+fn an_end_goes_on_in_a_forked_child() {
+    alone(talks_to_a_forked_child, ());
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Queues: CPython's `_TestQueue` and `TestSimpleQueue`, what of them has a meaning here; and processes that are killed at every
-//! instant of what they do with one.
+//! Queues: CPython's `_TestQueue` and `TestSimpleQueue`, what of them has a meaning here; and processes that are killed
+//! at every instant of what they do with one.
 
 use crate::process::end;
 use concurrent_futures::multiprocessing::connection::wait;
@@ -265,8 +265,8 @@ fn sweep_of_a_get() {
     assert!(0 < lost && lost < kills, "{lost} of {kills}");
 }
 
-/// It sleeps, somebody else wants an item, too, one item comes, and it is killed at every instant from then on: the other one gets
-/// the item, unless the dead had taken it.
+/// It sleeps, somebody else wants an item, too, one item comes, and it is killed at every instant from then on: the
+/// other one gets the item, unless the dead had taken it.
 fn woken_getter_killed(queue: Queue<u32>) -> (u64, u64) {
     let (tell, told) = one_way().expect("a pipe");
     let (got, hear) = one_way().expect("a pipe");

@@ -6,8 +6,8 @@ use rustix::net::{RecvFlags, SendFlags};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// In a packet beside its descriptors: the number of the message, and how many descriptors it has, for the kernel drops those for
-/// which the receiver has no room.
+/// In a packet beside its descriptors: the number of the message, and how many descriptors it has, for the kernel drops
+/// those for which the receiver has no room.
 const HEAD: usize = 8;
 
 /// Sends those from the place `from` on, as far as there is room, and says how far it has come.
@@ -26,8 +26,8 @@ pub(super) fn send(socket: BorrowedFd<'_>, number: u32, all: &[Attachment], mut 
     Ok(from)
 }
 
-/// Takes the `count` of the message with this number. They are there: the message was sent after them. Those of a message that was
-/// given up before are passed over.
+/// Takes the `count` of the message with this number. They are there: the message was sent after them. Those of a
+/// message that was given up before are passed over.
 pub(super) fn receive(socket: BorrowedFd<'_>, number: u32, count: usize) -> io::Result<Arrived> {
     let wrong = |what| Err(io::Error::new(io::ErrorKind::InvalidData, what));
     if count > attach::MAX {

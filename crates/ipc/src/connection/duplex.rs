@@ -36,18 +36,19 @@ pub fn pipe<S: Portable, R: Portable>() -> io::Result<(Connection<S, R>, Connect
 
 /// One end of a connection: sends `S`, receives `R`; [`pipe`] makes it.
 ///
-/// It can be sent to another process, as what it is part of; the other process has it from then on, and what was not received yet. It
-/// is not `Clone`. Threads may share it: one may send while another one receives.
+/// It can be sent to another process, as what it is part of; the other process has it from then on, and what was not
+/// received yet. It is not `Clone`. Threads may share it: one may send while another one receives.
 ///
-/// Dropping it is the end of file for the other end, when that has received all that was sent, and sending to it is an error from then on.
+/// Dropping it is the end of file for the other end, when that has received all that was sent, and sending to it is an
+/// error from then on.
 pub struct Connection<S, R = S>(End, PhantomData<fn(S) -> R>);
 
 impl<S: Portable, R: Portable> Connection<S, R> {
-    /// Sends `value`. Returns when all of it is in the ring, which has room for 256 KiB: blocks only while there is none, which is until the
-    /// other end receives, or is gone.
+    /// Sends `value`. Returns when all of it is in the ring, which has room for 256 KiB: blocks only while there is
+    /// none, which is until the other end receives, or is gone.
     ///
-    /// Values of any size can be sent, and values with handles in them, connections among them. Several threads may send;
-    /// messages are not mixed.
+    /// Values of any size can be sent, and values with handles in them, connections among them. Several threads may
+    /// send; messages are not mixed.
     ///
     /// ```
     /// use concurrent_futures_ipc::connection::pipe;
@@ -59,16 +60,16 @@ impl<S: Portable, R: Portable> Connection<S, R> {
     /// ```
     ///
     /// # Errors
-    /// [`SendError`], which gives the value back. That the other end has gone is noticed at once if it was dropped, else
-    /// within a millisecond.
+    /// [`SendError`], which gives the value back. That the other end has gone is noticed at once if it was dropped,
+    /// else within a millisecond.
     pub fn send(&self, value: S) -> Result<(), SendError<S>> {
         transfer(&self.0, value)
     }
 
     /// As [`send`](Self::send), in async code on any runtime.
     ///
-    /// A message that takes up to 128 KiB is sent as a whole or not at all, also when the future is dropped. If a larger one is given up after
-    /// its first part was sent, the connection can send nothing more.
+    /// A message that takes up to 128 KiB is sent as a whole or not at all, also when the future is dropped. If a
+    /// larger one is given up after its first part was sent, the connection can send nothing more.
     ///
     /// ```
     /// use concurrent_futures_ipc::connection::pipe;
@@ -177,8 +178,8 @@ impl<S: Portable, R: Portable> Connection<S, R> {
         self.0.receive_async(usize::MAX).await?.decode()
     }
 
-    /// Waits until there is something to receive, at most `timeout`. Also `true` at the end of file, and when a message has begun to
-    /// come.
+    /// Waits until there is something to receive, at most `timeout`. Also `true` at the end of file, and when a message
+    /// has begun to come.
     ///
     /// ```
     /// use concurrent_futures_ipc::connection::pipe;
@@ -240,8 +241,8 @@ impl<S: Portable, R: Portable> Connection<S, R> {
         Ok(message.len())
     }
 
-    /// All messages until the end of file; blocks between them. What goes wrong otherwise is an item, too, and after an error that leaves the
-    /// connection unusable the last one.
+    /// All messages until the end of file; blocks between them. What goes wrong otherwise is an item, too, and after an
+    /// error that leaves the connection unusable the last one.
     ///
     /// ```
     /// use concurrent_futures_ipc::connection::pipe;

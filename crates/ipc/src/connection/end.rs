@@ -5,7 +5,7 @@ use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::poll::poll_until;
 use crate::ring::{self, Consumer, Place, Producer, Ringer};
-use crate::{Doorbell, SharedMemory, message};
+use crate::{Doorbell, SharedMemory, forks, message};
 use concurrent_futures_core::attach::Attachment;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags};
@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Instant;
 
-/// As much as a sender may be ahead of its receiver, in each direction. Python's pairs of sockets have room for 208 KiB: two who
-/// send that much to each other, and only then receive, must not hang here.
+/// As much as a sender may be ahead of its receiver, in each direction. Python's pairs of sockets have room for 208
+/// KiB: two who send that much to each other, and only then receive, must not hang here.
 pub(super) const CAPACITY: usize = 256 << 10;
 
 /// Before the first ring: whose the two ends are.
@@ -53,6 +53,8 @@ pub(super) struct End {
     pub(super) receivers_asleep: AtomicUsize,
     /// Ears that nobody listens with.
     ears: Mutex<Vec<Ear>>,
+    /// How often this process had been forked when it got the end.
+    forks: Option<u32>,
 }
 
 /// What an end is made of, and what travels of it.
@@ -114,8 +116,9 @@ impl End {
     ) -> io::Result<End> {
         let place = |number| {
             let at = OWNERS + number * ring::size(CAPACITY);
-            // SAFETY: an end has at most one producer and one consumer, in different rings, and whoever has not the end has none
-            // or leaves them alone: the word of the owner says whose it is, and goes from one to the next by compare-and-swap.
+            // SAFETY: an end has at most one producer and one consumer, in different rings, and whoever has not the end
+            // has none or leaves them alone: the word of the owner says whose it is, and goes from one to the next by
+            // compare-and-swap.
             unsafe { Place::new(parts.memory.clone(), at, CAPACITY, Some(parts.other_bell.clone())) }
         };
         let (sends, receives) = match (ways, side) {
@@ -135,12 +138,13 @@ impl End {
             senders_asleep: AtomicUsize::new(0),
             receivers_asleep: AtomicUsize::new(0),
             ears: Mutex::default(),
+            forks: forks::count(),
             parts,
         })
     }
 
-    /// Whether this process still has the end. One that was put into a message which nobody has received yet is taken back, and that
-    /// message cannot be received any more.
+    /// Whether this process still has the end. One that was put into a message which nobody has received yet is taken
+    /// back, and that message cannot be received any more.
     pub(super) fn is_ours(&self) -> bool {
         let mut own = self.own.lock();
         if own.lent {
@@ -150,8 +154,8 @@ impl End {
         true
     }
 
-    /// The number by which whoever receives the message that this end is put into can have it. `None`: it was sent before, and
-    /// received.
+    /// The number by which whoever receives the message that this end is put into can have it. `None`: it was sent
+    /// before, and received.
     pub(super) fn lend(&self) -> Option<u32> {
         if !self.is_ours() {
             return None;
@@ -200,7 +204,8 @@ impl End {
         self.senders_asleep.load(Ordering::SeqCst) + self.receivers_asleep.load(Ordering::SeqCst) > 0
     }
 
-    /// Others of this process sleep for the same as the caller did, who may have left something: they look for themselves.
+    /// Others of this process sleep for the same as the caller did, who may have left something: they look for
+    /// themselves.
     pub(super) fn rouse(&self, asleep: &AtomicUsize) -> io::Result<()> {
         if asleep.load(Ordering::SeqCst) > 0 { self.parts.bell.ring() } else { Ok(()) }
     }
@@ -209,13 +214,15 @@ impl End {
 impl Drop for End {
     fn drop(&mut self) {
         let own = self.own.get_mut();
-        // One that is in a message under way is not ours to close: it ends with the message, or with whoever receives it.
+        // One that is in a message under way is not ours to close: it ends with the message, or with whoever receives it. And a
+        // child that was forked with it may go on with it: it ends when neither has the socket any more.
+        let is_alone = self.forks.is_some() && self.forks == forks::count() && !forks::is_giving();
+        let owner = owner(&self.parts.memory, self.side);
         if !own.lent
-            && owner(&self.parts.memory, self.side)
-                .compare_exchange(own.turn, CLOSED, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
+            && is_alone
+            && owner.compare_exchange(own.turn, CLOSED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         {
-            // Whoever sleeps there learns it from the socket, too, unless a child of this process that knows nothing of it has it.
+            // Whoever sleeps there learns it from the socket, too, unless somebody has that who should not.
             let _ = self.parts.other_bell.ring();
         }
     }
@@ -251,7 +258,8 @@ impl Drop for Listening<'_> {
             ears.extend(self.ear.take());
         }
         drop(ears);
-        // The bell cannot fail, but for a descriptor that somebody has closed who did not own it: the others find that out.
+        // The bell cannot fail, but for a descriptor that somebody has closed who did not own it: the others find that
+        // out.
         let _ = self.end.rouse(self.asleep);
     }
 }
@@ -264,13 +272,13 @@ pub(super) fn owner(memory: &SharedMemory, side: Side) -> &AtomicU32 {
     };
     // SAFETY: within the first `OWNERS` bytes, which every connection has.
     let word = unsafe { memory.start().add(at) };
-    // SAFETY: a mapping begins at a page, so it is aligned; mapped as long as the memory is borrowed; any bit pattern is a valid
-    // atomic.
+    // SAFETY: a mapping begins at a page, so it is aligned; mapped as long as the memory is borrowed; any bit pattern
+    // is a valid atomic.
     unsafe { word.cast().as_ref() }
 }
 
-/// Takes an end that is lent, and gives the number by which it is the caller's now. `None`: somebody else has taken it, or it is
-/// closed.
+/// Takes an end that is lent, and gives the number by which it is the caller's now. `None`: somebody else has taken it,
+/// or it is closed.
 pub(super) fn take(owner: &AtomicU32, turn: u32) -> Option<u32> {
     let next = turn.wrapping_add(1) % CLOSED;
     owner.compare_exchange(turn, next, Ordering::AcqRel, Ordering::Relaxed).is_ok().then_some(next)

@@ -4,8 +4,8 @@ use concurrent_futures_core::attach;
 
 /// Before the bytes of a message: how many there are, and what goes with them over the socket.
 ///
-/// In the ring 8 bytes, little-endian: 48 bits of length, 16 bits of descriptors; if there are any, 4 more with the number by which
-/// their packets are known.
+/// In the ring 8 bytes, little-endian: 48 bits of length, 16 bits of descriptors; if there are any, 4 more with the
+/// number by which their packets are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) len: usize,

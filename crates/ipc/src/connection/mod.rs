@@ -1,8 +1,9 @@
 //! Pipes: connections of two processes that send each other values. And waiting for several things at once.
 //!
-//! [`pipe`] makes a connection of two directions, [`one_way`] one of one. Each end can be sent to another process of this program,
-//! as or inside the argument of a task or of a process, or over another connection: it moves there, for there is one owner of an
-//! end at any time. When it is dropped, or its process ends in whatever way, the other end knows.
+//! [`pipe`] makes a connection of two directions, [`one_way`] one of one. Each end can be sent to another process of
+//! this program, as or inside the argument of a task or of a process, or over another connection: it moves there, for
+//! there is one owner of an end at any time. When it is dropped, or its process ends in whatever way, the other end
+//! knows.
 //!
 //! ```
 //! use concurrent_futures_ipc::connection::pipe;
@@ -40,6 +41,6 @@ pub use receiver::{Iter, Receiver};
 pub use sender::{Sender, one_way};
 pub use wait::wait;
 
-/// How often one who waits looks before it sleeps, each time with a `sched_yield`: about twenty microseconds, which is what it takes to be
-/// woken.
+/// How often one who waits looks before it sleeps, each time with a `sched_yield`: about twenty microseconds, which is
+/// what it takes to be woken.
 const LOOKS: u32 = 48;

@@ -5,12 +5,12 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Something that is ready at some time, and that can be waited for with others of its kind: by [`wait`](super::wait), or in async
-/// code by [`ready`](super::ready).
+/// Something that is ready at some time, and that can be waited for with others of its kind: by [`wait`](super::wait),
+/// or in async code by [`ready`](super::ready).
 ///
-/// Connections are ready when there is something to receive, queues when there is something to get, and both when they have come to their end. Whatever
-/// has a descriptor (sockets, pipes, listeners, [pidfds](https://man7.org/linux/man-pages/man2/pidfd_open.2.html)) is ready
-/// when it is readable.
+/// Connections are ready when there is something to receive, queues when there is something to get, and both when they
+/// have come to their end. Whatever has a descriptor (sockets, pipes, listeners,
+/// [pidfds](https://man7.org/linux/man-pages/man2/pidfd_open.2.html)) is ready when it is readable.
 ///
 /// ```
 /// use concurrent_futures_ipc::connection::Pollable;

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 /// The end of a connection that receives; [`one_way`](super::one_way) makes it.
 ///
-/// It can be sent to another process, as what it is part of; the other process has it from then on, and what was not received yet. It
-/// is not `Clone`.
+/// It can be sent to another process, as what it is part of; the other process has it from then on, and what was not
+/// received yet. It is not `Clone`.
 ///
 /// When it is dropped, sending to it is an error.
 pub struct Receiver<T>(pub(super) End, pub(super) PhantomData<fn() -> T>);
@@ -90,8 +90,8 @@ impl<T: Portable> Receiver<T> {
         self.0.receive_async(usize::MAX).await?.decode()
     }
 
-    /// Waits until there is something to receive, at most `timeout`. Also `true` at the end of file, and when a message has begun to
-    /// come.
+    /// Waits until there is something to receive, at most `timeout`. Also `true` at the end of file, and when a message
+    /// has begun to come.
     ///
     /// ```
     /// use concurrent_futures_ipc::connection::one_way;
@@ -153,8 +153,8 @@ impl<T: Portable> Receiver<T> {
         Ok(message.len())
     }
 
-    /// All messages until the end of file; blocks between them. What goes wrong otherwise is an item, too, and after an error that leaves the
-    /// connection unusable the last one.
+    /// All messages until the end of file; blocks between them. What goes wrong otherwise is an item, too, and after an
+    /// error that leaves the connection unusable the last one.
     ///
     /// ```
     /// use concurrent_futures_ipc::connection::one_way;

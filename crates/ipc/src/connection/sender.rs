@@ -10,7 +10,8 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 
-/// Makes a connection of one direction. Python's `Pipe(duplex=False)`, with the two ends in the order in which messages go.
+/// Makes a connection of one direction. Python's `Pipe(duplex=False)`, with the two ends in the order in which messages
+/// go.
 ///
 /// ```
 /// use concurrent_futures_ipc::connection::one_way;
@@ -44,11 +45,11 @@ pub fn one_way<T: Portable>() -> io::Result<(Sender<T>, Receiver<T>)> {
 pub struct Sender<T>(End, PhantomData<fn(T)>);
 
 impl<T: Portable> Sender<T> {
-    /// Sends `value`. Returns when all of it is in the ring, which has room for 256 KiB: blocks only while there is none, which is until the
-    /// other end receives, or is gone.
+    /// Sends `value`. Returns when all of it is in the ring, which has room for 256 KiB: blocks only while there is
+    /// none, which is until the other end receives, or is gone.
     ///
-    /// Values of any size can be sent, and values with handles in them, connections among them. Several threads may send;
-    /// messages are not mixed.
+    /// Values of any size can be sent, and values with handles in them, connections among them. Several threads may
+    /// send; messages are not mixed.
     ///
     /// ```
     /// use concurrent_futures_ipc::connection::one_way;
@@ -60,16 +61,16 @@ impl<T: Portable> Sender<T> {
     /// ```
     ///
     /// # Errors
-    /// [`SendError`], which gives the value back. That the other end has gone is noticed at once if it was dropped, else
-    /// within a millisecond.
+    /// [`SendError`], which gives the value back. That the other end has gone is noticed at once if it was dropped,
+    /// else within a millisecond.
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         transfer(&self.0, value)
     }
 
     /// As [`send`](Self::send), in async code on any runtime.
     ///
-    /// A message that takes up to 128 KiB is sent as a whole or not at all, also when the future is dropped. If a larger one is given up after
-    /// its first part was sent, the connection can send nothing more.
+    /// A message that takes up to 128 KiB is sent as a whole or not at all, also when the future is dropped. If a
+    /// larger one is given up after its first part was sent, the connection can send nothing more.
     ///
     /// ```
     /// use concurrent_futures_ipc::connection::one_way;

@@ -6,8 +6,8 @@ use rustix::event::{PollFd, PollFlags};
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Waits until at least one of `what` is ready, or `timeout` has passed (`None`: for ever), and says which are, by their places. An
-/// empty answer: the time is over. One that has come to its end is ready.
+/// Waits until at least one of `what` is ready, or `timeout` has passed (`None`: for ever), and says which are, by
+/// their places. An empty answer: the time is over. One that has come to its end is ready.
 ///
 /// ```
 /// use concurrent_futures_ipc::connection;
@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 /// ```
 ///
 /// # Errors
-/// `InvalidInput`: nothing is to be waited for, for ever. Else as of [`Pollable::watch`], and what calling the kernel can end with:
-/// also `InvalidInput` where there are more than this process may have descriptors.
+/// `InvalidInput`: nothing is to be waited for, for ever. Else as of [`Pollable::watch`], and what calling the kernel
+/// can end with: also `InvalidInput` where there are more than this process may have descriptors.
 pub fn wait(what: &[&dyn Pollable], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
     if what.is_empty() && timeout.is_none() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "nothing to wait for, and no timeout"));
@@ -43,7 +43,8 @@ pub fn wait(what: &[&dyn Pollable], timeout: Option<Duration>) -> io::Result<Vec
         }
     }
     loop {
-        // Of those that are descriptors and nothing else the kernel is asked for all at once, also when others are ready.
+        // Of those that are descriptors and nothing else the kernel is asked for all at once, also when others are
+        // ready.
         let until = if ready.is_empty() { deadline } else { Some(Instant::now()) };
         let spoken = poll(&watches, until)?;
         let over = spoken.is_empty();

@@ -12,8 +12,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A [`Queue`] that counts what has been put in and not been [done](Self::task_done), so that one can wait until all of it is. It has all
-/// the methods of a `Queue`.
+/// A [`Queue`] that counts what has been put in and not been [done](Self::task_done), so that one can wait until all of
+/// it is. It has all the methods of a `Queue`.
 ///
 /// ```
 /// use concurrent_futures_ipc::JoinableQueue;
@@ -29,9 +29,10 @@ use std::time::Duration;
 ///
 /// # A worker that dies
 ///
-/// What it had got and not said to be done is unfinished, and stays so: nobody has done it. Whoever sees to the workers learns of the death
-/// ([`wait`](crate::connection::wait) takes a process, too), and puts the work in again, or says that it is done in its place:
-/// `task_done` can be called by anybody. [`join_timeout`](Self::join_timeout) is for who cannot rely on that.
+/// What it had got and not said to be done is unfinished, and stays so: nobody has done it. Whoever sees to the workers
+/// learns of the death ([`wait`](crate::connection::wait) takes a process, too), and puts the work in again, or says
+/// that it is done in its place: `task_done` can be called by anybody. [`join_timeout`](Self::join_timeout) is for who
+/// cannot rely on that.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct JoinableQueue<T>(Queue<T>);

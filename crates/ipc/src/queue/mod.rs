@@ -1,5 +1,5 @@
-//! Queues: from many processes to many. `README.md` beside this file says what lies in shared memory, who changes it in which
-//! order, and what the death of a process at each point does.
+//! Queues: from many processes to many. `README.md` beside this file says what lies in shared memory, who changes it in
+//! which order, and what the death of a process at each point does.
 
 mod error;
 mod joinable;
@@ -29,16 +29,18 @@ use std::time::Duration;
 use store::{Shape, Store};
 use waiting::Patience;
 
-/// A queue between processes: any of them puts items in, any takes them out, each item once, in the order in which they were put in.
+/// A queue between processes: any of them puts items in, any takes them out, each item once, in the order in which they
+/// were put in.
 ///
-/// A clone is the same queue. It travels: as or inside the argument, the result or the context of a task, the argument of a process, or
-/// over a connection. Python's `multiprocessing.Queue`, but:
+/// A clone is the same queue. It travels: as or inside the argument, the result or the context of a task, the argument
+/// of a process, or over a connection. Python's `multiprocessing.Queue`, but:
 ///
-/// - There is no thread behind it: an item is in the queue when [`put`](Self::put) returns, and stays there when the process ends.
-/// - A process that is killed, at whatever instant of whatever it does, takes no more with it than the item that it was about to put or
-///   had just got, and blocks nobody.
-/// - [`close`](Self::close) is for all: nothing can be put in afterwards, and who has got all that was left is told that nothing will
-///   come.
+/// - There is no thread behind it: an item is in the queue when [`put`](Self::put) returns, and stays there when the
+///   process ends.
+/// - A process that is killed, at whatever instant of whatever it does, takes no more with it than the item that it was
+///   about to put or had just got, and blocks nobody.
+/// - [`close`](Self::close) is for all: nothing can be put in afterwards, and who has got all that was left is told
+///   that nothing will come.
 ///
 /// ```
 /// use concurrent_futures_ipc::{GetError, Queue};
@@ -55,16 +57,17 @@ use waiting::Patience;
 ///
 /// # Sizes
 ///
-/// A queue that is not bounded by a number of items is bounded by 64 GiB of them (of what they take as bytes, and 8 to 15 more each).
-/// Memory is taken for what is in it, and given back but for 4 MiB. Items are what can be bytes: handles (locks, connections,
-/// queues, shared slices) cannot be put in, for their descriptors travel from one process to one other, not to whoever comes first;
-/// [`put`](Self::put) refuses them in words. Send them over a [`Connection`](crate::connection::Connection), or with a task.
+/// A queue that is not bounded by a number of items is bounded by 64 GiB of them (of what they take as bytes, and 8 to
+/// 15 more each). Memory is taken for what is in it, and given back but for some MiB. Items are what can be bytes: handles
+/// (locks, connections, queues, shared slices) cannot be put in, for their descriptors travel from one process to one
+/// other, not to whoever comes first; [`put`](Self::put) refuses them in words. Send them over a
+/// [`Connection`](crate::connection::Connection), or with a task.
 ///
 /// # What is left to its users
 ///
-/// A bounded queue whose consumers have all been killed is full, and stays so: who puts waits for new consumers, or uses
-/// [`put_timeout`](Self::put_timeout). Somebody gets nothing from a queue as long as nobody puts: who waits for a producer that may die should
-/// also watch the producer ([`wait`](crate::connection::wait) takes both).
+/// A bounded queue whose consumers have all been killed is full, and stays so: who puts waits for new consumers, or
+/// uses [`put_timeout`](Self::put_timeout). Somebody gets nothing from a queue as long as nobody puts: who waits for a
+/// producer that may die should also watch the producer ([`wait`](crate::connection::wait) takes both).
 ///
 /// # Drop
 ///
@@ -156,7 +159,8 @@ impl<T: Portable> Queue<T> {
         self.put_with(item, Patience::None)
     }
 
-    /// As [`put`](Self::put), in async code on any runtime. Nothing is put in when the future is dropped before it is ready.
+    /// As [`put`](Self::put), in async code on any runtime. Nothing is put in when the future is dropped before it is
+    /// ready.
     ///
     /// ```
     /// use concurrent_futures_ipc::Queue;
@@ -245,7 +249,8 @@ impl<T: Portable> Queue<T> {
         decoded(&bytes)
     }
 
-    /// Takes items out, and blocks between them, until the queue is closed and empty. What goes wrong otherwise is an item, too.
+    /// Takes items out, and blocks between them, until the queue is closed and empty. What goes wrong otherwise is an
+    /// item, too.
     ///
     /// ```
     /// use concurrent_futures_ipc::Queue;
@@ -317,7 +322,8 @@ impl<T> Queue<T> {
         self.0.peek().items >= self.0.shape.limit
     }
 
-    /// Closes it, for all: what is in it can be taken out, and nothing be put in. Wakes all who wait. To close it once more does nothing.
+    /// Closes it, for all: what is in it can be taken out, and nothing be put in. Wakes all who wait. To close it once
+    /// more does nothing.
     ///
     /// ```
     /// use concurrent_futures_ipc::{PutError, Queue};

@@ -6,7 +6,8 @@ use concurrent_futures_core::Portable;
 use serde::{Deserialize, Serialize};
 use std::io;
 
-/// A queue of few words: put, get, empty, close. Python's `multiprocessing.SimpleQueue`; what is said of [`Queue`] holds for it, too.
+/// A queue of few words: put, get, empty, close. Python's `multiprocessing.SimpleQueue`; what is said of [`Queue`]
+/// holds for it, too.
 ///
 /// ```
 /// use concurrent_futures_ipc::SimpleQueue;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Instant;
 
-/// Bytes of address space for the items, of which memory is taken only for what is there. Less where a process may not have so much
-/// (RLIMIT_AS).
+/// Bytes of address space for the items, of which memory is taken only for what is there. Less where a process may not
+/// have so much (RLIMIT_AS).
 const CAPACITIES: [u64; 3] = [64 << 30, 1 << 30, 16 << 20];
 
 /// Before the items: three mutexes, the words, the signals.
@@ -72,8 +72,8 @@ pub(super) const AT_BELL: u32 = 2;
 /// The state of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct State {
-    /// Where the first item begins, and where the next one will. Both count on beyond the capacity, and begin anew at 0 when the
-    /// queue was empty.
+    /// Where the first item begins, and where the next one will. Both count on beyond the capacity, and begin anew at 0
+    /// when the queue was empty.
     head: u64,
     tail: u64,
     pub(super) items: u32,
@@ -165,8 +165,8 @@ impl Store {
         Store { memory, bell, shape, mutex, turns }
     }
 
-    /// Locks it, if that can be done until `deadline`. A holder that has died has left everything as it should be, but for memory
-    /// that could have been given back.
+    /// Locks it, if that can be done until `deadline`. A holder that has died has left everything as it should be, but
+    /// for memory that could have been given back.
     pub(super) fn lock(&self, deadline: Option<Instant>) -> io::Result<Option<Locked<'_>>> {
         let Some(held) = self.mutex.lock_until(deadline) else { return Ok(None) };
         let state = self.read()?;
@@ -255,8 +255,8 @@ impl Store {
     fn write(&self, position: u64, bytes: &[u8]) {
         let (start, room) = self.item(position);
         let (first, second) = bytes.split_at(bytes.len().min(room));
-        // SAFETY: the place is within the capacity, and nobody of this process has a reference there, or is there without the lock. Should another
-        // process write there, the queue has nonsense in it.
+        // SAFETY: the place is within the capacity, and nobody of this process has a reference there, or is there
+        // without the lock. Should another process write there, the queue has nonsense in it.
         unsafe { std::ptr::copy_nonoverlapping(first.as_ptr(), start.as_ptr(), first.len()) };
         let (start, _) = self.item(0);
         // SAFETY: as above; what did not fit is shorter than the capacity.
@@ -269,8 +269,8 @@ impl Store {
         let first = len.min(room);
         into.try_reserve(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let to = into.spare_capacity_mut().as_mut_ptr().cast::<u8>();
-        // SAFETY: from within the mapping to memory that has just been reserved; whoever else writes there now is no user of the lock, and what
-        // comes out is looked at as bytes that may be anything.
+        // SAFETY: from within the mapping to memory that has just been reserved; whoever else writes there now is no
+        // user of the lock, and what comes out is looked at as bytes that may be anything.
         unsafe { std::ptr::copy_nonoverlapping(start.as_ptr(), to, first) };
         let (start, _) = self.item(0);
         // SAFETY: within what was reserved.
@@ -317,7 +317,8 @@ impl Locked<'_> {
     pub(super) fn pop(mut self, into: &mut Vec<u8>) -> io::Result<()> {
         let State { head, tail, items, .. } = self.state;
         let (start, _) = self.store.item(head);
-        // SAFETY: an item begins at a multiple of 8, within the mapping, which is a multiple of 8 long; any bits are an atomic.
+        // SAFETY: an item begins at a multiple of 8, within the mapping, which is a multiple of 8 long; any bits are an
+        // atomic.
         let len: &AtomicU64 = unsafe { start.cast().as_ref() };
         let len = len.load(Ordering::Relaxed);
         let next = len.checked_next_multiple_of(HEAD).and_then(|len| head.checked_add(len + HEAD));
@@ -352,8 +353,8 @@ impl Locked<'_> {
         Ok(true)
     }
 
-    /// From now on, whoever changes something about this wakes those who sleep on its signal, and the value is the one to
-    /// sleep on.
+    /// From now on, whoever changes something about this wakes those who sleep on its signal, and the value is the one
+    /// to sleep on.
     pub(super) fn note(self, what: For) -> u32 {
         self.sleepers(what).fetch_or(ON_SIGNAL, Ordering::Relaxed);
         self.store.signal(what).load(Ordering::Relaxed)
@@ -368,8 +369,8 @@ impl Locked<'_> {
         &self.store.words().asleep[what as usize]
     }
 
-    /// Wakes who waits for this; before the change is published, for who is killed in between must not leave them asleep. They look
-    /// when they have the lock.
+    /// Wakes who waits for this; before the change is published, for who is killed in between must not leave them
+    /// asleep. They look when they have the lock.
     fn rouse(&self, what: For) -> io::Result<()> {
         let asleep = self.sleepers(what).load(Ordering::Relaxed);
         if asleep == 0 {

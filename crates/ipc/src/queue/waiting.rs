@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 /// How often one who waits looks before it sleeps, each time with a `sched_yield`.
 const LOOKS: u32 = 48;
 
-/// A task that sleeps for longer than this has a substitute in its pool: who would wake it may be a task of that pool, too. A
-/// substitute may be a new thread, so it is not for what is over soon.
+/// A task that sleeps for longer than this has a substitute in its pool: who would wake it may be a task of that pool,
+/// too. A substitute may be a new thread, so it is not for what is over soon.
 const ALONE: Duration = Duration::from_millis(2);
 
-/// Who waits for the place of another one looks at the queue as often, in case that one has been stopped (SIGSTOP, a debugger).
+/// Who waits for the place of another one looks at the queue as often, in case that one has been stopped (SIGSTOP, a
+/// debugger).
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long somebody is ready to wait.
@@ -173,8 +174,9 @@ impl Store {
 
     /// Attempts something until it is done. `None`: not in time.
     ///
-    /// Only one of all that wait for the same sleeps on the signal; the others wait for its place, which the kernel gives to the next one
-    /// when it is killed. So to wake one is enough, and nobody who was woken can keep it from the others.
+    /// Only one of all that wait for the same sleeps on the signal; the others wait for its place, which the kernel
+    /// gives to the next one when it is killed. So to wake one is enough, and nobody who was woken can keep it from the
+    /// others.
     fn attempt<'a, T, E: From<io::Error>>(
         &'a self,
         what: For,

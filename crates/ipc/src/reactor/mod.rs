@@ -1,5 +1,6 @@
-//! `.await` on a descriptor, on whatever runtime: one thread of this process sleeps in epoll for all who wait, and wakes them.
-//! It is started by the first who waits, and stays. `README.md` beside this file says what a fork does to it.
+//! `.await` on a descriptor, on whatever runtime: one thread of this process sleeps in epoll for all who wait, and
+//! wakes them. It is started by the first who waits, and stays. `README.md` beside this file says what a fork does to
+//! it.
 
 #[cfg(test)]
 mod tests;
@@ -37,8 +38,8 @@ use std::thread;
 /// ```
 ///
 /// # Errors
-/// There is no descriptor left, or no thread; `PermissionDenied` for what is always readable, as files are. The future ends with
-/// an error where the thread that watches has ended, and in a process that was forked meanwhile.
+/// There is no descriptor left, or no thread; `PermissionDenied` for what is always readable, as files are. The future
+/// ends with an error where the thread that watches has ended, and in a process that was forked meanwhile.
 pub fn readable(descriptor: impl AsFd) -> io::Result<Ready> {
     watch(descriptor, EventFlags::IN | EventFlags::RDHUP)
 }
@@ -199,8 +200,8 @@ impl Reactor {
                 wake(waiting);
             }
         }
-        // Somebody has closed a descriptor that was not theirs. They find nothing where they are polled, and say so; as does
-        // whoever comes later, for nobody watches any more and nothing is put there without it.
+        // Somebody has closed a descriptor that was not theirs. They find nothing where they are polled, and say so; as
+        // does whoever comes later, for nobody watches any more and nothing is put there without it.
         *self.has_thread.lock() = false;
         let all = std::mem::take(&mut *self.waiting.lock());
         all.into_values().for_each(wake);

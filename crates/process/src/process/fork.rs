@@ -8,6 +8,7 @@ use super::{Process, current, server, table};
 use crate::sys::{pidfd, socket, stdio, title, wait};
 use crate::worker::watchdog;
 use concurrent_futures_core::exit;
+use concurrent_futures_ipc::forks;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -23,13 +24,17 @@ pub(super) unsafe fn fork(outfit: Outfit, outlives: bool, target: impl FnOnce() 
     // Both are the child's to change, and no other thread must be about to.
     let (table, standing) = (table::hold(), current::hold());
     // SAFETY: the caller vouches that the child finds nothing locked or half done that it uses.
-    let pid = match unsafe { libc::fork() } {
+    let pid = match forks::own(|| unsafe { libc::fork() }) {
         0 => {
             drop((table, ours));
             live(outfit, standing, (!outlives).then_some(theirs), target)
         }
         -1 => return Err(io::Error::last_os_error()),
-        pid => pid,
+        pid => {
+            // The child has it now: the end of a pipe in it does not end.
+            forks::give(target);
+            pid
+        }
     };
     drop((table, standing, theirs));
     let Outfit { name, daemon, pipes, .. } = outfit;
