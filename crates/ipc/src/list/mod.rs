@@ -364,7 +364,7 @@ fn check_room(slot: Slot, item: &Item) -> Result<(), ListError> {
     }
 }
 
-/// What is in an element: in the lowest bit which of its places, then three bits of type, and from the eighth bit on the length.
+/// What is in an element: in the lowest bit which of its places, then seven bits of type, then the length.
 #[derive(Clone, Copy, Debug)]
 struct State {
     turn: usize,
