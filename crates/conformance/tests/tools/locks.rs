@@ -105,7 +105,6 @@ fn the_next_one_is_told_that_the_holder_was_killed() {
     }
 }
 
-/// How a program that keeps its accounts in a file goes on after a death.
 fn adds((lock, file, times): (Lock, PathBuf, u32)) {
     for _ in 0..times {
         let _guard = lock.lock().unwrap();
