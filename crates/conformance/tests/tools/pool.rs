@@ -309,7 +309,52 @@ fn a_pool_can_be_used_from_its_callbacks(kind: Kind) {
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), 81);
 }
 
+fn the_last_handle_may_be_dropped_by_a_callback(kind: Kind) {
+    let (pool, stage) = (kind.pool(1), Stage::new());
+    let (tell, told) = mpsc::channel();
+    let handle = pool.clone();
+    let result = pool.apply_async(hold, (stage.ticket(), 1)).callback(move |_| {
+        assert_eq!(handle.executor().num_workers(), 1, "it is as good as ever");
+        drop(handle);
+        tell.send(()).unwrap();
+    });
+    let arrival = stage.next();
+    drop(pool);
+    arrival.release();
+    told.recv_timeout(PATIENCE).expect("the drop comes to an end");
+    assert_eq!(soon(result).unwrap(), 1);
+}
+
+fn nobody_waits_in_vain_whenever_it_is_terminated(kind: Kind) {
+    for round in 0..20_u64 {
+        let pool = kind.pool(2);
+        let submitter = pool.clone();
+        let submits = std::thread::spawn(move || {
+            let results: Vec<_> = (0..50).map(|x| submitter.apply_async(square, x)).collect();
+            let all = submitter.tasks(square, 0..50).chunksize(3).map_async();
+            let each = submitter.imap(square, 0..50);
+            (results, all, each)
+        });
+        for _ in 0..round * 20 {
+            std::thread::yield_now();
+        }
+        pool.terminate();
+        let (results, all, mut each) = submits.join().unwrap();
+        for (x, result) in (0..).zip(results) {
+            match soon(result) {
+                Ok(value) => assert_eq!(value, square(x)),
+                Err(error) => assert!(!error.is_panic(), "{error}"),
+            }
+        }
+        assert!(soon(all).map_or(50, |values| values.len()) == 50);
+        while each.next_timeout(PATIENCE).expect("an outcome").is_some() {}
+        pool.join().unwrap();
+    }
+}
+
 on_both! {
+    the_last_handle_may_be_dropped_by_a_callback,
+    nobody_waits_in_vain_whenever_it_is_terminated,
     apply,
     map_gives_a_list_in_order,
     starmap,
