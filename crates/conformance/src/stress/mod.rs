@@ -1,6 +1,6 @@
 //! All primitives at once, used by processes that are killed at random instants.
 //!
-//! [`run`] starts *actors*, processes that do one random thing after the other with what they share ([`world`]: a queue, locks, a
+//! [`run`] starts *actors*, processes that do one random thing after the other with what they share (`world`: a queue, locks, a
 //! semaphore, an event, a condition, a barrier, values, arrays, a list, named memory, a manager), and *couples*, two processes with a pipe between
 //! them. Now and then one is killed by SIGKILL, whatever it is doing, and another one takes its place. Actors check what they see, and
 //! panic when it is wrong or does not come within a minute; in the end it is counted whether anything was lost that no kill can
