@@ -37,6 +37,16 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
+    /// The number of the last message with descriptors.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Where another owner of the end has left off.
+    pub(super) fn go_on_from(&mut self, number: u32) {
+        self.number = number;
+    }
+
     pub(super) fn new(producer: Producer) -> Self {
         Outgoing { producer, taken: false, torn: false, number: 0, looked: None }
     }
@@ -224,16 +234,17 @@ impl<'a> Sending<'a> {
     }
 
     fn write(&mut self, outgoing: &mut Outgoing, head: &[u8], wake: bool) -> Result<Step, Unsent> {
-        if self.attached < self.attachments.len() {
-            self.attached = beside::send(self.end.socket(), self.number, self.attachments, self.attached)?;
-            if self.attached < self.attachments.len() {
-                return Ok(Step::WaitForSocket);
-            }
-        }
         let producer = &mut outgoing.producer;
         let total = head.len() + self.body.len();
         loop {
             if total > WHOLE || producer.has_room(total).map_err(io::Error::from)? {
+                // Not before there is room: what is given up until then has left nothing in the socket, which nobody would take out.
+                if self.attached < self.attachments.len() {
+                    self.attached = beside::send(self.end.socket(), self.number, self.attachments, self.attached)?;
+                    if self.attached < self.attachments.len() {
+                        return Ok(Step::WaitForSocket);
+                    }
+                }
                 let mut skip = self.written;
                 for part in [head, self.body] {
                     let rest = &part[skip.min(part.len())..];

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Lock;
 use concurrent_futures_core::Portable;
 use concurrent_futures_core::attach::{self, Arrived};
 use concurrent_futures_core::codec;
@@ -433,4 +434,54 @@ fn serialized_for_anything_else_it_says_so() {
     receiver.poll(Duration::ZERO).unwrap();
     sender.send(1).unwrap();
     assert_eq!(receiver.recv().unwrap(), 1);
+}
+
+/// Polls it once and drops it.
+fn begin_and_give_up<F: Future>(sending: F) {
+    let mut sending = std::pin::pin!(sending);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(sending.as_mut().poll(&mut context).is_pending());
+}
+
+type WithLock = (Vec<u8>, Option<Lock>);
+
+/// So that a third message of that size has to wait.
+fn filled() -> (Sender<WithLock>, Receiver<WithLock>) {
+    let (sender, receiver) = one_way().unwrap();
+    for _ in 0..2 {
+        sender.send((vec![0; 100 << 10], None)).unwrap();
+    }
+    (sender, receiver)
+}
+
+#[test]
+fn handles_of_a_message_that_was_given_up_are_not_taken_for_those_of_another_one() {
+    let (sender, receiver) = filled();
+    let (given_up, kept) = (Lock::new().unwrap(), Lock::new().unwrap());
+    let _held = kept.lock().unwrap();
+    begin_and_give_up(sender.send_async((vec![0; 100 << 10], Some(given_up))));
+    // Whoever has it next counts its messages anew.
+    let sender = travelled(sender);
+    sender.send((Vec::new(), Some(kept.clone()))).unwrap();
+    for _ in 0..2 {
+        receiver.recv().unwrap();
+    }
+    let (_, lock) = receiver.recv().unwrap();
+    assert!(lock.unwrap().is_locked());
+}
+
+#[test]
+fn handles_of_messages_that_were_given_up_do_not_fill_the_connection() {
+    let (sender, receiver) = filled();
+    let lock = Lock::new().unwrap();
+    for _ in 0..1000 {
+        begin_and_give_up(sender.send_async((vec![0; 100 << 10], Some(lock.clone()))));
+    }
+    for _ in 0..2 {
+        receiver.recv().unwrap();
+    }
+    thread::scope(|s| {
+        s.spawn(|| sender.send((Vec::new(), Some(lock.clone()))).unwrap());
+        assert!(receiver.recv_timeout(LONG).unwrap().1.is_some());
+    });
 }

@@ -22,6 +22,8 @@ struct Message {
     is_first: bool,
     /// By which the receiver has the end.
     turn: u32,
+    /// The number of the last message with descriptors: packets of one that was given up may still be in the socket.
+    number: u32,
     /// What has been taken out of the ring and not been received.
     stock: Vec<u8>,
 }
@@ -46,6 +48,7 @@ impl End {
             (_, Some(Some(incoming))) => incoming.stock(),
             _ => Vec::new(),
         };
+        let number = outgoing.flatten().map_or(0, |outgoing| outgoing.number());
         let put = |attachment| attach::put(attachment).map_err(|error| fail(&error));
         let message = Message {
             memory: put(self.parts.memory.attachment())?,
@@ -54,6 +57,7 @@ impl End {
             other_bell: put(self.parts.other_bell.attachment())?,
             is_first: self.side == Side::First,
             turn: self.lend().ok_or_else(|| fail(&MOVED))?,
+            number,
             stock,
         };
         message.serialize(serializer)
@@ -85,6 +89,9 @@ impl End {
         let producer = |place| Ok(Producer::taking_over(place)?);
         let consumer = |place| Ok(Consumer::taking_over(place)?);
         let mut end = End::new(parts, ways, side, turn, producer, consumer)?;
+        if let Some(outgoing) = &mut end.outgoing {
+            outgoing.get_mut().go_on_from(message.number);
+        }
         if let Some(incoming) = &mut end.incoming {
             incoming.get_mut().put_back(message.stock);
         }
