@@ -89,15 +89,15 @@ impl Future for Ready {
         if !self.reactor.is_of_this_process() {
             return Poll::Ready(Err(io::Error::other("this future was made by the process that has forked this one")));
         }
+        // Wakers are the user's code, and the last one of a task drops its futures, which may be ours: not under the lock. So what is
+        // replaced goes after it.
+        let waker = context.waker().clone();
+        let _replaced;
         let mut waiting = self.reactor.waiting.lock();
         match waiting.get_mut(&self.token) {
             Some(Waiting::Ready) => Poll::Ready(Ok(())),
-            Some(Waiting::Asleep(waker)) => {
-                waker.clone_from(context.waker());
-                Poll::Pending
-            }
-            Some(new) => {
-                *new = Waiting::Asleep(context.waker().clone());
+            Some(waiting) => {
+                _replaced = std::mem::replace(waiting, Waiting::Asleep(waker));
                 Poll::Pending
             }
             None => Poll::Ready(Err(io::Error::other("the thread that watches descriptors has ended"))),

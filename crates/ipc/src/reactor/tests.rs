@@ -91,3 +91,18 @@ fn nothing_is_left_of_those_that_are_gone() {
     // Those of the tests beside this one may be there.
     assert!(reactor.waiting.lock().len() < 50);
 }
+
+#[test]
+fn a_waker_that_is_replaced_may_be_the_last_owner_of_a_future() {
+    struct Owns(#[expect(dead_code, reason = "it is owned")] Ready);
+    impl Wake for Owns {
+        fn wake(self: Arc<Self>) {}
+    }
+    let (reader, _writer) = pipe().unwrap();
+    let mut polled = pin!(readable(&reader).unwrap());
+    let waker = Waker::from(Arc::new(Owns(readable(&reader).unwrap())));
+    assert!(polled.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(waker);
+    // Now it goes, and the future in it.
+    assert!(polled.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+}
