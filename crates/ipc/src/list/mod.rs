@@ -155,7 +155,7 @@ impl ShareableList {
 
     fn with_slots(memory: SharedMemory, slots: Vec<Slot>) -> io::Result<Self> {
         // SAFETY: it has the mark of memory in which `fill` has made one.
-        let lock = unsafe { RobustMutex::open(memory.memory().clone(), 0) };
+        let lock = unsafe { RobustMutex::open(memory.memory().clone(), 0, Kind::Recursive) };
         Ok(ShareableList { memory, lock: Arc::new(lock), slots: slots.into() })
     }
 

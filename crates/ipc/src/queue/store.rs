@@ -145,7 +145,7 @@ impl Store {
 
     /// The one that another process has made.
     pub(super) fn open(memory: Arc<SharedMemory>, bell: Doorbell, shape: Shape) -> io::Result<Store> {
-        if !shape.capacity.is_multiple_of(CHUNK) || shape.size() != Some(memory.len()) {
+        if shape.capacity == 0 || !shape.capacity.is_multiple_of(CHUNK) || shape.size() != Some(memory.len()) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the memory is not as large as a queue is"));
         }
         Ok(Store::of(memory, bell, shape))
@@ -153,10 +153,10 @@ impl Store {
 
     fn of(memory: Arc<SharedMemory>, bell: Doorbell, shape: Shape) -> Store {
         // SAFETY: `create` has made it, in this process or in that from which the memory comes; so for the two below.
-        let mutex = unsafe { RobustMutex::open(memory.clone(), 0) };
+        let mutex = unsafe { RobustMutex::open(memory.clone(), 0, Kind::Once) };
         let turns = [GET_TURN_AT, PUT_TURN_AT].map(|at| {
             // SAFETY: as above.
-            unsafe { RobustMutex::open(memory.clone(), at) }
+            unsafe { RobustMutex::open(memory.clone(), at, Kind::Once) }
         });
         let start = memory.start().as_ptr();
         // A core dump would else be as large as the queue could be. Where it cannot be said, it is.
@@ -321,7 +321,7 @@ impl Locked<'_> {
         // atomic.
         let len: &AtomicU64 = unsafe { start.cast().as_ref() };
         let len = len.load(Ordering::Relaxed);
-        let next = len.checked_next_multiple_of(HEAD).and_then(|len| head.checked_add(len + HEAD));
+        let next = len.checked_next_multiple_of(HEAD).and_then(|len| head.checked_add(len.checked_add(HEAD)?));
         let Some(next) = next.filter(|next| *next <= tail && (*next == tail) == (items == 1)) else {
             return Err(nonsense());
         };

@@ -109,7 +109,7 @@ impl Lock {
 
     fn open(memory: Arc<SharedMemory>) -> io::Result<Lock> {
         // SAFETY: it came as a lock from a process of this program, where `new` has made it.
-        let mutex = unsafe { RobustMutex::open(memory, 0) };
+        let mutex = unsafe { RobustMutex::open(memory, 0, Kind::Once) };
         Ok(Lock(Arc::new(mutex)))
     }
 }

@@ -44,7 +44,7 @@ impl<W: Words> Place<W> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too small"));
         }
         // SAFETY: it was made there.
-        let mutex = unsafe { RobustMutex::open(memory.clone(), 0) };
+        let mutex = unsafe { RobustMutex::open(memory.clone(), 0, Kind::Once) };
         // SAFETY: that is where they are.
         let seats = unsafe { Seats::behind(memory, Self::SEATS_AT) };
         Ok(Place { mutex, seats, words: PhantomData })

@@ -112,7 +112,7 @@ impl RLock {
     /// The lock at the start of this memory.
     pub(crate) fn open(memory: Arc<SharedMemory>) -> io::Result<RLock> {
         // SAFETY: it came as a lock from a process of this program, where `make` has made it.
-        let mutex = unsafe { RobustMutex::open(memory, 0) };
+        let mutex = unsafe { RobustMutex::open(memory, 0, Kind::Recursive) };
         Ok(RLock(Arc::new(mutex)))
     }
 }

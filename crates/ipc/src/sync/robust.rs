@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Instant;
 
 /// A mutex [`SIZE`] bytes large, `at` bytes from the start of some shared memory: what everything that processes change together
@@ -23,6 +23,10 @@ use std::time::Instant;
 pub(crate) struct RobustMutex {
     memory: Arc<SharedMemory>,
     at: usize,
+    kind: Kind,
+    /// Whether it is locked through this mapping, or was when a guard was forgotten. For one that is recursive, whether it ever was: by
+    /// whom it is locked first need not be by whom it is unlocked last. Written by who has it locked.
+    through_this: AtomicBool,
 }
 
 /// The mutex is locked as long as this lives. It stays with its thread.
@@ -53,7 +57,7 @@ impl RobustMutex {
     /// If it is not within the memory, or `at` is no multiple of 16.
     pub(crate) unsafe fn init(memory: Arc<SharedMemory>, at: usize, kind: Kind) -> io::Result<RobustMutex> {
         // SAFETY: it is made here, before anybody can use what this returns.
-        let mutex = unsafe { RobustMutex::open(memory, at) };
+        let mutex = unsafe { RobustMutex::open(memory, at, kind) };
         // SAFETY: the memory is as the caller says.
         unsafe { mutex.raw().init(kind) }?;
         Ok(mutex)
@@ -63,20 +67,25 @@ impl RobustMutex {
     ///
     /// # Safety
     ///
-    /// It was, by [`init`](Self::init) in a process of this program.
+    /// It was, by [`init`](Self::init) in a process of this program, and is of that kind.
     ///
     /// # Panics
     ///
     /// As [`init`](Self::init).
-    pub(crate) unsafe fn open(memory: Arc<SharedMemory>, at: usize) -> RobustMutex {
+    pub(crate) unsafe fn open(memory: Arc<SharedMemory>, at: usize, kind: Kind) -> RobustMutex {
         assert!(memory.len().checked_sub(at).is_some_and(|room| SIZE <= room), "a mutex needs its room");
         assert!(at.is_multiple_of(16), "a mutex has even edges");
-        RobustMutex { memory, at }
+        RobustMutex { memory, at, kind, through_this: AtomicBool::new(false) }
     }
 
     /// Where it is.
     pub(crate) fn memory(&self) -> &Arc<SharedMemory> {
         &self.memory
+    }
+
+    #[cfg(test)]
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
     }
 
     fn raw(&self) -> Raw {
@@ -142,6 +151,7 @@ impl RobustMutex {
             Found::OwnerDied => true,
             found => return Err(found),
         };
+        self.through_this.store(true, Relaxed);
         Ok(Held { mutex: self, owner_died, thread: PhantomData })
     }
 
@@ -154,11 +164,12 @@ impl RobustMutex {
 
 impl Drop for RobustMutex {
     fn drop(&mut self) {
-        // Nobody can have borrowed this any more. So a thread of this process that has it locked has forgotten its guard, or
-        // has locked it through another mapping. libc and the kernel have a list of what each thread has locked, which
-        // leads through this memory: it has to stay where it is.
+        // Nobody can have borrowed this any more. So a thread of this process that has it locked through this mapping has forgotten its
+        // guard. libc and the kernel have a list of what each thread has locked, which leads through this memory: it has to stay where it
+        // is. (Another mapping of the same may go: a process that gets a handle often, while somebody waits with another one, would
+        // run out of descriptors.)
         // SAFETY: it was made, and is mapped as long as `self`.
-        if unsafe { self.raw().is_held_here() } {
+        if *self.through_this.get_mut() && unsafe { self.raw().is_held_here() } {
             std::mem::forget(self.memory.clone());
         }
     }
@@ -185,6 +196,10 @@ impl<'a> Held<'a> {
 
     /// What `drop` does. For a recursive one that was locked more than once, and whose guards are not used until that is made good.
     pub(super) fn unlock_once(&self) {
+        if self.mutex.kind == Kind::Once {
+            // As long as this thread has it: the next one to have it says so itself.
+            self.mutex.through_this.store(false, Relaxed);
+        }
         // SAFETY: it was made, is mapped as long as the mutex that this borrows, and this thread has locked it. (After a `fork`
         // the child has this value, but not the thread.)
         unsafe { self.mutex.raw().unlock() }

@@ -6,7 +6,7 @@ use crate::SharedMemory;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
 /// A row of seats in shared memory. Each has a robust mutex, which the thread that sits there has locked: the kernel knows
 /// whether it lives, and nobody else has to. Beside it are two words about what it sits there for.
@@ -17,6 +17,8 @@ pub(super) struct Seats {
     memory: Arc<SharedMemory>,
     at: usize,
     count: usize,
+    /// How many [`Seat`]s there are that were taken through this mapping, those that were forgotten among them.
+    taken: AtomicUsize,
 }
 
 /// The state of a seat where nobody sits; all others are what its users say.
@@ -57,7 +59,7 @@ impl Seats {
     pub(super) unsafe fn behind(memory: Arc<SharedMemory>, at: usize) -> Seats {
         assert!(at.is_multiple_of(SIZE), "seats have even edges");
         let room = memory.len().checked_sub(at).expect("seats need their room");
-        Seats { count: (room / SIZE).saturating_sub(1), memory, at }
+        Seats { count: (room / SIZE).saturating_sub(1), memory, at, taken: AtomicUsize::new(0) }
     }
 
     /// How many of them can be used: their mutexes are made when they are needed first.
@@ -123,6 +125,12 @@ impl Seats {
         let words = self.words(index);
         words.number.store(number, Relaxed);
         words.state.store(state, Release);
+        self.seat(index)
+    }
+
+    /// Of one that this thread has locked.
+    fn seat(&self, index: usize) -> Seat<'_> {
+        self.taken.fetch_add(1, Relaxed);
         Seat { seats: self, index, thread: PhantomData }
     }
 
@@ -131,7 +139,7 @@ impl Seats {
         let is_dead = self.is_empty(index);
         if is_dead {
             bury();
-            drop(Seat { seats: self, index, thread: PhantomData });
+            drop(self.seat(index));
         }
         is_dead
     }
@@ -140,6 +148,9 @@ impl Seats {
 impl Drop for Seats {
     fn drop(&mut self) {
         // As in `RobustMutex`: the list of what a thread has locked must not lead through memory that is not there.
+        if *self.taken.get_mut() == 0 {
+            return;
+        }
         let made = self.count.min(self.made().load(Relaxed) as usize);
         // SAFETY: these were made, and are mapped as long as `self`.
         if (0..made).any(|index| unsafe { self.raw(index).is_held_here() }) {
@@ -164,5 +175,6 @@ impl Drop for Seat<'_> {
         self.words().state.store(FREE, Release);
         // SAFETY: it was made, is mapped as long as the seats, and this thread has locked it.
         unsafe { self.seats.raw(self.index).unlock() }
+        self.seats.taken.fetch_sub(1, Relaxed);
     }
 }

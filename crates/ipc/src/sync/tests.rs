@@ -25,7 +25,7 @@ fn again(mutex: &RobustMutex) -> RobustMutex {
     let memory = mutex.memory();
     let memory = SharedMemory::open(memory.fd().try_clone_to_owned().unwrap(), memory.len()).unwrap();
     // SAFETY: `mutex` was made there.
-    unsafe { RobustMutex::open(Arc::new(memory), MUTEX_SIZE) }
+    unsafe { RobustMutex::open(Arc::new(memory), MUTEX_SIZE, mutex.kind()) }
 }
 
 fn soon() -> Option<Instant> {
@@ -194,4 +194,46 @@ fn memory_of_another_kind_is_refused() {
     let bytes = attach::collect(&mut beside, || postcard::to_allocvec(&lock)).unwrap();
     let as_event: Result<Event, _> = attach::provide(Arrived::all(beside), || postcard::from_bytes(&bytes));
     assert!(as_event.is_err(), "it is too small: {event:?}");
+}
+
+/// How often that memory is mapped.
+fn mappings(memory: &SharedMemory) -> usize {
+    let inode = format!(" {} ", rustix::fs::fstat(memory.fd()).unwrap().st_ino);
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines().filter(|line| line.contains(&inode)).count()
+}
+
+#[test]
+fn what_somebody_has_through_another_mapping_keeps_none_but_that() {
+    let semaphore = Semaphore::new(3).unwrap();
+    let _permit = semaphore.acquire();
+    for _ in 0..20 {
+        let other = sent(&semaphore);
+        drop(other.acquire());
+    }
+    assert_eq!(mappings(semaphore.memory()), 1);
+
+    let ours = mutex(Kind::Once);
+    for _ in 0..20 {
+        let other = again(&ours);
+        drop(other.lock());
+        let _held = ours.lock();
+        drop(other);
+    }
+    assert_eq!(mappings(ours.memory()), 1);
+}
+
+#[test]
+fn what_was_locked_and_forgotten_stays_mapped() {
+    let ours = mutex(Kind::Once);
+    let other = again(&ours);
+    std::mem::forget(other.lock());
+    drop(other);
+    assert_eq!(mappings(ours.memory()), 2);
+
+    let semaphore = Semaphore::new(1).unwrap();
+    let other = sent(&semaphore);
+    std::mem::forget(other.acquire());
+    drop(other);
+    assert_eq!(mappings(semaphore.memory()), 2);
 }
