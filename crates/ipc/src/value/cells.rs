@@ -291,6 +291,8 @@ impl Atomic for AtomicU16 {}
 impl Atomic for AtomicU32 {}
 impl Atomic for AtomicU64 {}
 
+/// Inlined, also into other crates: it is a move, where the length is known.
+#[inline]
 fn bits(bytes: &[u8]) -> Bits {
     let mut bits = Bits::default();
     bits[..bytes.len()].copy_from_slice(bytes);
