@@ -70,8 +70,14 @@ use std::time::{Duration, Instant};
 /// If `f` does, or its process dies, or there is no outcome within some minutes.
 pub fn alone<A: Portable, R: Portable>(f: fn(A) -> R, argument: A) -> R {
     let pool = ProcessPoolExecutor::new(1).expect("a process pool");
-    let outcome = pool.submit(f, argument).result_timeout(3 * PATIENCE);
+    let patience = if asked_step().is_some() { 60 * PATIENCE } else { 3 * PATIENCE };
+    let outcome = pool.submit(f, argument).result_timeout(patience);
     outcome.unwrap_or_else(|late| panic!("no end of the sweep: {:?}", late.0)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What `SWEEP_STEP` says.
+fn asked_step() -> Option<u64> {
+    std::env::var("SWEEP_STEP").ok()?.parse().ok()
 }
 
 /// Kills at one instant after the other; see [the module](self).
@@ -105,8 +111,10 @@ pub struct Swept {
 const MOST: u64 = 5_000_000;
 
 impl<'a> Sweep<'a> {
-    /// After none, after `step` instructions, after twice as many, and so on.
+    /// After none, after `step` instructions, after twice as many, and so on. `SWEEP_STEP` in the environment takes the place
+    /// of `step`: with 1 really every instant is met, which may take minutes.
     pub fn every(step: u64) -> Sweep<'a> {
+        let step = asked_step().unwrap_or(step);
         assert!(step > 0, "it would never end");
         Sweep { step, first: 0, when_blocked: Box::new(|| {}) }
     }
