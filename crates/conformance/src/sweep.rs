@@ -84,6 +84,7 @@ fn asked_step() -> Option<u64> {
 pub struct Sweep<'a> {
     step: u64,
     first: u64,
+    prepare: Box<dyn Fn() + 'a>,
     when_blocked: Box<dyn FnMut() + 'a>,
 }
 
@@ -116,12 +117,17 @@ impl<'a> Sweep<'a> {
     pub fn every(step: u64) -> Sweep<'a> {
         let step = asked_step().unwrap_or(step);
         assert!(step > 0, "it would never end");
-        Sweep { step, first: 0, when_blocked: Box::new(|| {}) }
+        Sweep { step, first: 0, prepare: Box::new(|| {}), when_blocked: Box::new(|| {}) }
     }
 
     /// Begins after so many instructions: to look into a failure, or to share a sweep between tests.
     pub fn from(self, first: u64) -> Sweep<'a> {
         Sweep { first, ..self }
+    }
+
+    /// Each child does this first, at its full speed and without being killed: what would take long, and is not what is swept over.
+    pub fn after(self, prepare: impl Fn() + 'a) -> Sweep<'a> {
+        Sweep { prepare: Box::new(prepare), ..self }
     }
 
     /// Does this in the sweeping process when the child sleeps in the kernel, each time it does.
@@ -147,6 +153,7 @@ impl<'a> Sweep<'a> {
             let place = Place(Cell::new(Moment { instructions, blocked: false, ended: false }));
             counter.reset(instructions);
             let child = Child::fork(|| {
+                (self.prepare)();
                 counter.begin();
                 body();
                 counter.end();
@@ -171,6 +178,11 @@ impl<'a> Sweep<'a> {
             "PTRACE IS FORBIDDEN HERE: kills at {KILLS} random instants instead of at each one; SWEEP_SEED={seed}"
         );
         let mut random = Random(seed);
+        let prepare = self.prepare;
+        let body = || {
+            prepare();
+            body();
+        };
         let whole = Child::fork(&body).wait_for_end(&mut self.when_blocked);
         let ended = Moment { instructions: 0, blocked: false, ended: true };
         check(ended);
