@@ -1,6 +1,7 @@
 //! `Process` by a fork of the process itself. The test program has threads, so each test has a process of its own for it.
 
 use crate::process::{end, sleeps};
+use crate::process_ends::enters;
 use concurrent_futures::StartMethod;
 use concurrent_futures::multiprocessing::{Process, Stdio, active_children, current_process, parent_process};
 use concurrent_futures_conformance::{Stage, Ticket, wait_for_end};
@@ -103,9 +104,6 @@ fn nothing_outlives_the_parent_of_forks() {
         ticket.enter("child");
         grandchild.join().unwrap();
     }
-    fn enters(ticket: Ticket) {
-        ticket.enter("here");
-    }
     fn target(ticket: Ticket) {
         for method in [StartMethod::Spawn, StartMethod::ForkServer] {
             drop(Process::target(enters, ticket.clone()).start_method(method).start().unwrap());
@@ -121,6 +119,33 @@ fn nothing_outlives_the_parent_of_forks() {
     process.kill().unwrap();
     end(&process);
     arrivals.iter().for_each(|arrival| wait_for_end(arrival.pid()));
+}
+
+/// Nor do copies of handles: a fork that outlives its parent has them as long as it lives.
+#[test]
+fn a_fork_that_lives_on_keeps_nobody_alive() {
+    fn lives_on(ticket: Ticket) {
+        ticket.enter("fork");
+    }
+    fn target(ticket: Ticket) {
+        let _other = Process::target(enters, ticket.clone()).start_method(StartMethod::Spawn).start().unwrap();
+        let builder = Process::target(lives_on, ticket).outlive_parent(true);
+        // SAFETY: the watchdog, the only other thread of this process, holds nothing.
+        let _fork = unsafe { builder.start_fork() }.unwrap();
+        sleeps(());
+    }
+    let stage = Stage::new();
+    let process = alone(target, stage.ticket());
+    let arrivals = stage.wait_for(2);
+    process.kill().unwrap();
+    end(&process);
+    let (forks, others): (Vec<_>, Vec<_>) = arrivals.into_iter().partition(|arrival| arrival.words() == "fork");
+    others.iter().for_each(|other| wait_for_end(other.pid()));
+    for fork in forks {
+        let pid = fork.pid();
+        fork.release();
+        wait_for_end(pid);
+    }
 }
 
 /// At its end, a fork waits for its own children and leaves by `_exit`.

@@ -33,7 +33,8 @@ pub(super) struct Child {
     /// Of the fork server, which reaps it then.
     forked: Option<Forked>,
     /// It ends when nobody has this end of its control socket. `None`: it may outlive this process.
-    control: Option<OwnedFd>,
+    control: Mutex<Option<OwnedFd>>,
+    outlives: bool,
     /// The process that has started it.
     creator: u32,
     status: Mutex<Option<ExitStatus>>,
@@ -63,7 +64,8 @@ impl Child {
             daemon,
             process,
             forked,
-            control,
+            outlives: control.is_none(),
+            control: Mutex::new(control),
             creator: std::process::id(),
             status: Mutex::new(None),
             pipes: Mutex::new(pipes),
@@ -88,7 +90,12 @@ impl Child {
 
     /// Its end is not tied to this process's.
     pub(super) fn outlives(&self) -> bool {
-        self.control.is_none()
+        self.outlives
+    }
+
+    /// In a fork, where copies of its handles may stay for ever: it is to see its parent's end, not the fork's.
+    pub(super) fn let_go(&self) {
+        drop(self.control.lock().take());
     }
 
     pub(super) fn pipes(&self) -> &Mutex<Pipes> {

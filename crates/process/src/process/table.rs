@@ -34,6 +34,7 @@ fn table() -> MutexGuard<'static, Table> {
     let this = std::process::id();
     if table.owner != this {
         // In a fork: its copies of their control sockets are closed, or they would not notice their own parent's end.
+        table.children.iter().for_each(|child| child.let_go());
         *table = Table::of(this);
     }
     table
