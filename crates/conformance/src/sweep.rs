@@ -183,11 +183,11 @@ impl<'a> Sweep<'a> {
             prepare();
             body();
         };
-        let whole = Child::fork(&body).wait_for_end(&mut self.when_blocked);
+        let whole = Child::fork(body).wait_for_end(&mut self.when_blocked);
         let ended = Moment { instructions: 0, blocked: false, ended: true };
         check(ended);
         for _ in 0..KILLS {
-            let child = Child::fork(&body);
+            let child = Child::fork(body);
             let limit = Instant::now() + whole.mul_f64(1.2 * random.part());
             while Instant::now() < limit {
                 std::hint::spin_loop();
