@@ -23,7 +23,7 @@ use std::time::Duration;
 ///
 /// It derefs to a [`ManagerClient`], which makes the objects. The process ends with [`shutdown`](Self::shutdown), when the `Manager` is
 /// dropped, or when this process ends, in whatever way. Then every call of a handle fails with [`ManagerError::Gone`]; nothing is
-/// left behind.
+/// left behind. It is a daemon: functions that run in it cannot start processes.
 ///
 /// ```
 /// use concurrent_futures_manager::{ManagedList, Manager};

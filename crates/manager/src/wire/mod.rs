@@ -124,7 +124,6 @@ codes! {
         Lookup = 10,
         Unpublish = 11,
         Objects = 12,
-        Shutdown = 13,
 
         Acquire = 20,
         Release = 21,
