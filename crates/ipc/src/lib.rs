@@ -4,7 +4,8 @@
 //! what is read from shared memory is checked before it is used, and no reference leads into memory that another process may
 //! write, but to atomics.
 //!
-//! - [`SharedMemory`]: anonymous, sealed so that nobody can shrink it under another.
+//! - [`SharedMemory`]: anonymous, sealed so that nobody can shrink it under another; what lies under most of the others. (Users have
+//!   [`named::SharedMemory`].)
 //! - [`futex`]: to sleep until a word of shared memory changes.
 //! - [`Doorbell`]: to be woken through a descriptor.
 //! - [`SharedSlice`] and [`SharedBytes`]: plain data that tasks take and return without a copy.
