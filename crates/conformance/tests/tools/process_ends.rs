@@ -143,6 +143,21 @@ fn no_zombie_is_left_of_a_handle_that_was_dropped() {
 }
 
 #[test]
+fn no_zombie_is_left_of_many_that_end_at_once() {
+    // More than the fork server can report before somebody listens.
+    let stage = Stage::new();
+    let start = |_| Process::start(enters, stage.ticket()).unwrap();
+    let processes: Vec<Process> = (0..400).map(start).collect();
+    drop(stage.wait_for(processes.len()));
+    let pids: Vec<u32> = processes.iter().map(Process::pid).collect();
+    processes
+        .iter()
+        .for_each(|process| assert!(process.join_timeout(PATIENCE).unwrap().is_some_and(|end| end.success())));
+    drop(processes);
+    until("all are reaped", || pids.iter().all(|pid| state_of(*pid) != Some('Z')));
+}
+
+#[test]
 fn whoever_has_a_pipe_of_it_and_drops_the_handle_leaves_it_without_one() {
     fn reads(_: ()) {
         assert_eq!(std::io::read_to_string(std::io::stdin()).unwrap(), "");

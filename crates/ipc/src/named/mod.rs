@@ -326,11 +326,11 @@ impl SharedMemory {
     fn part(&self, range: impl RangeBounds<usize>) -> (usize, usize) {
         let from = match range.start_bound() {
             Bound::Included(&at) => at,
-            Bound::Excluded(&at) => at + 1,
+            Bound::Excluded(&at) => at.saturating_add(1),
             Bound::Unbounded => 0,
         };
         let to = match range.end_bound() {
-            Bound::Included(&at) => at + 1,
+            Bound::Included(&at) => at.saturating_add(1),
             Bound::Excluded(&at) => at,
             Bound::Unbounded => self.size(),
         };

@@ -89,6 +89,8 @@ pub(super) fn report(forked: Forked, process: BorrowedFd<'_>, patience: Duration
     while known.is_none() && client.reports().get(&forked.0).is_some_and(Option::is_none) {
         let Ok(true) = client.hear(deadline.saturating_duration_since(Instant::now())) else { break };
     }
+    // What else it has said is taken out of the socket: it says no more, and reaps nobody, when that is full.
+    while let Ok(true) = client.hear(Duration::ZERO) {}
     // Reaped meanwhile, by a fork server that has died since.
     known.or_else(|| client.reports().get(&forked.0).copied().flatten()).or_else(|| pidfd::exit_of_other(process))
 }
