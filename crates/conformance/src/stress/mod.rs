@@ -60,7 +60,8 @@ impl fmt::Display for Report {
 /// If no process has done something for so long, nobody can any more.
 const HANGS: Duration = PATIENCE;
 
-/// Does it; `look` is called about once a second with how far it is.
+/// Does it; `look` is called about once a second with how far it is. Nobody else in this program may start processes meanwhile:
+/// in the end, whatever descends from it and did not before is a process that was left.
 ///
 /// # Errors
 /// What is shared cannot be made, or a process cannot be started.

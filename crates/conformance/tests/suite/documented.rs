@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 const LIST: &str = include_str!("../../../../docs/conformance.md");
 
-/// Every `topic::test` in the list is a function of this suite or of the suite of the tools, every `core::topic::test` one of core's
+/// Every `topic::test` in the list is a function of this suite, of the suite of the tools or of a test program of its own, every `core::topic::test` one of core's
 /// tests, and every `ipc::…::test` and `manager::…::test` one beside their code, or a module of tests.
 #[test]
 fn every_test_that_is_listed_exists() {
@@ -17,7 +17,7 @@ fn every_test_that_is_listed_exists() {
         let found = match parts[..] {
             ["core", ref rest @ ..] => sources.has("../core/tests/api", rest),
             [part @ ("ipc" | "manager"), ref rest @ ..] => sources.has(&format!("../{part}/src"), rest),
-            ref all => sources.has("tests/suite", all) || sources.has("tests/tools", all),
+            ref all => sources.has("tests/suite", all) || sources.has("tests/tools", all) || sources.has("tests", all),
         };
         assert!(found, "`{name}` is listed, and there is no such test");
         listed += 1;

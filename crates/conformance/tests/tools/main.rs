@@ -19,5 +19,4 @@ mod queues;
 mod semaphores;
 mod shareable_list;
 mod shared_memory;
-mod stress;
 mod values;

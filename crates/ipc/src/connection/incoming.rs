@@ -205,7 +205,10 @@ impl End {
             if listener.is_ready()? {
                 match self.look_to_the_end(limit)? {
                     Some(received) => return Ok(received),
-                    // It was a part of a message.
+                    // It was a part of a message, and the others may keep coming for longer than that.
+                    None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                        return Err(RecvError::TimedOut);
+                    }
                     None => continue,
                 }
             }

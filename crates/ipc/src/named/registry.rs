@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 /// Where named shared memory is, says POSIX's `shm_open` on Linux.
 const NAMES: &str = "/dev/shm";
@@ -21,6 +22,10 @@ const NAMES: &str = "/dev/shm";
 pub(super) const PREFIX: &str = ".concurrent-futures-";
 /// Of the inode number in the name of an entry, with the dot behind it.
 pub(super) const NUMBER: usize = 17;
+
+/// How long who makes an object waits for the one who is just removing the last that had the name: microseconds, unless that one
+/// has been stopped.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Only its owner may open it.
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -73,16 +78,18 @@ pub(super) fn create(
             Err(error) => return Err(error.into()),
         }
     }
-    let mut linked = link(CWD, &path_of(name));
-    // Perhaps it is one that nobody has any more.
-    if linked == Err(Errno::EXIST) && remove_stale(name) {
-        linked = link(CWD, &path_of(name));
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        match link(CWD, &path_of(name)) {
+            Ok(()) => return Ok((fd, object)),
+            // Perhaps it is one that nobody has any more.
+            Err(Errno::EXIST) if remove_stale(name) && Instant::now() < patience => {}
+            Err(error) => {
+                object.remove_entry()?;
+                return Err(error.into());
+            }
+        }
     }
-    if let Err(error) = linked {
-        object.remove_entry()?;
-        return Err(error.into());
-    }
-    Ok((fd, object))
 }
 
 /// Opens what has this name.
@@ -294,11 +301,21 @@ fn name_of_entry(entry: &OsStr) -> Option<Name> {
     is_number.then(|| Name::new(name).ok()).flatten()
 }
 
-/// Removes what has this name if it is tracked and nobody has it; `true`: it did.
+/// Removes what has this name if it is tracked and nobody has it; `true`: it is gone, or somebody else is just removing it.
 fn remove_stale(name: &Name) -> bool {
     let Ok(stat) = statat(CWD, path_of(name), AtFlags::SYMLINK_NOFOLLOW) else { return true };
     let object = Object::of(name.clone(), &stat);
-    object.is_tracked() && object.remove_if_left(false).is_ok_and(|removal| removal == Removal::Gone)
+    match object.is_tracked().then(|| object.remove_if_left(false)) {
+        Some(Ok(Removal::Gone)) => true,
+        Some(Ok(Removal::Held)) => {
+            let is_going = open_by_name(name).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            if is_going {
+                std::thread::yield_now();
+            }
+            is_going
+        }
+        Some(Err(_)) | None => false,
+    }
 }
 
 /// Removes everything of this user that is tracked and that nobody has any more, and says how many entries are left.

@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
+use std::time::{Duration, Instant};
 
 fn path(name: &str) -> PathBuf {
     Path::new("/dev/shm").join(name)
@@ -26,6 +27,24 @@ fn left_behind(name: &Name) -> Object {
     let (fd, object) = registry::create(name, 100, |_| Ok(()), |_| {}).unwrap();
     drop(fd);
     object
+}
+
+/// Waits until it is gone. While another thread scavenges, that one may have it locked for the moment in which it looks or removes.
+fn remove(object: &Object) {
+    until("nobody else looks at it", || object.remove_if_left(false).unwrap() == Removal::Gone);
+}
+
+/// Waits until the name is gone: that of the last handle leaves it to whoever is about to remove it.
+fn is_removed(name: &str) {
+    until("it has no name", || !path(name).exists());
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not reached: {what}");
+        thread::yield_now();
+    }
 }
 
 fn kind<T: fmt::Debug>(outcome: io::Result<T>) -> ErrorKind {
@@ -69,7 +88,7 @@ fn a_name_is_there_as_long_as_anybody_has_a_handle() {
     arrived.write_at(0, b"as ever!");
     assert_eq!(SharedMemory::open(&name).unwrap().read(..), b"as ever!");
     drop(arrived);
-    assert!(!path(&name).exists());
+    is_removed(&name);
     assert_eq!(kind(SharedMemory::open(&name)), ErrorKind::NotFound);
 }
 
@@ -123,13 +142,14 @@ fn what_was_left_behind_is_removed() {
     let names = [Name::at_random(), Name::at_random(), Name::at_random()];
     let [first, second, _] = names.each_ref().map(left_behind);
     // By who asks for it, by who wants the name, and by the tracker.
-    assert_eq!(first.remove_if_left(false).unwrap(), Removal::Gone);
+    remove(&first);
     assert!(!path(names[0].as_str()).exists() && !first.is_tracked());
     let again = SharedMemory::create(names[1].as_str(), 8).unwrap();
     assert_eq!(again.size(), 8);
     assert!(!second.is_tracked());
     scavenge().unwrap();
-    assert!(path(names[1].as_str()).exists() && !path(names[2].as_str()).exists());
+    is_removed(names[2].as_str());
+    assert!(path(names[1].as_str()).exists());
 }
 
 #[test]
@@ -153,8 +173,14 @@ fn who_opens_what_is_just_removed_does_not_find_it() {
     let (remover, object) = registry::create(&name, 100, lock, |_| {}).unwrap();
     assert_eq!(kind(registry::open_by_name(&name)), ErrorKind::NotFound);
     assert_eq!(object.remove_if_left(false).unwrap(), Removal::Held, "and no other removes it");
+    thread::scope(|s| {
+        // Who wants the name waits for him.
+        let next = s.spawn(|| SharedMemory::create(name.as_str(), 8));
+        std::fs::remove_file(path(name.as_str())).unwrap();
+        assert_eq!(next.join().unwrap().unwrap().size(), 8);
+    });
     drop(remover);
-    assert_eq!(object.remove_if_left(false).unwrap(), Removal::Gone);
+    remove(&object);
 }
 
 #[test]
@@ -166,7 +192,7 @@ fn what_somebody_has_is_not_removed() {
     scavenge().unwrap();
     assert_eq!(object.remove_if_left(false).unwrap(), Removal::Held);
     drop(found);
-    assert_eq!(object.remove_if_left(false).unwrap(), Removal::Gone);
+    remove(&object);
     assert!(!path(name.as_str()).exists());
 }
 
@@ -193,7 +219,7 @@ fn handles_that_come_and_go_at_once_lose_nothing() {
             });
         }
     });
-    assert!(!path(name.as_str()).exists());
+    is_removed(name.as_str());
 }
 
 #[test]
@@ -267,5 +293,5 @@ fn the_tracker_removes_what_is_left_when_nobody_has_it() {
         drop(holder);
         tracker.join().unwrap().unwrap();
     });
-    assert!(!path(held.as_str()).exists());
+    is_removed(held.as_str());
 }

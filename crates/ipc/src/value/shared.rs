@@ -70,6 +70,10 @@ impl<T: Pod> Value<T> {
 
     /// A new one, with a lock that it shares with others: whoever has that has all of them. Python's argument `lock`.
     ///
+    /// That somebody has died with the lock is told once: to the next one who locks it or any of these, who has to look after all
+    /// of them. After [`get`](Self::get), [`set`](Self::set) and their like, which go on, it is left for the next one who locks
+    /// that very value.
+    ///
     /// ```
     /// use concurrent_futures_ipc::{RLock, Value};
     ///

@@ -1,4 +1,5 @@
-//! Everything at once, with kills: a bounded form of `benches/stress`.
+//! Everything at once, with kills: a bounded form of `benches/stress`. In a program of its own: in the end it looks for processes
+//! that are left, and the children of other tests are none of those.
 
 use concurrent_futures_conformance::stress::{Options, run};
 use std::time::Duration;
