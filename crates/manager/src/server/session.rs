@@ -146,12 +146,10 @@ impl Serving<'_> {
             Step::Wait => match self.wait(object) {
                 Ok(granted) => granted,
                 Err(Gone) => {
-                    // A wait for a condition becomes one for its lock first.
-                    while machine.cancel(self.session.id()).is_none() {
-                        if let Some(granted) = self.session.take_grant() {
-                            machine.undo(self.session.id(), op, granted);
-                            break;
-                        }
+                    if !machine.leave(self.session.id())
+                        && let Some(granted) = self.session.take_grant()
+                    {
+                        machine.undo(self.session.id(), op, granted);
                     }
                     return Err(Gone);
                 }

@@ -45,6 +45,10 @@ impl Machine for Condition {
         self.lock().cancel(session)
     }
 
+    fn leave(&self, session: u64) -> bool {
+        self.lock().leave(session)
+    }
+
     fn undo(&self, session: u64, op: Op, granted: Granted) {
         self.lock().undo(session, op, granted);
     }

@@ -83,8 +83,14 @@ pub(crate) trait Machine: Send + Sync {
     /// Does what can be done now. [`Step::Wait`] only if the request may wait; then the session asks for nothing else before the grant.
     fn request(&self, session: &Arc<Session>, request: Request) -> Step;
 
-    /// Takes the session's waiter out, if it is still there. `None`: the grant is there, or will come soon.
+    /// The time that the session would wait is over: takes its waiter out, if it is still there. `None`: the grant is there, or will
+    /// come.
     fn cancel(&self, session: u64) -> Option<Granted>;
+
+    /// The session ends: takes its waiter out, if it is still there. `false`: the grant is there.
+    fn leave(&self, session: u64) -> bool {
+        self.cancel(session).is_some()
+    }
 
     /// Takes back what was granted for `op` to a session of which the client never learns it.
     fn undo(&self, session: u64, op: Op, granted: Granted);

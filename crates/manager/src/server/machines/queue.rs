@@ -106,7 +106,11 @@ impl Machine for Queue {
                 let mut state = self.state.lock();
                 state.closed = true;
                 grant_all(&mut state.getters, || Granted::of(Status::Closed));
-                grant_all(&mut state.putters, || Granted::of(Status::Closed));
+                let putters = std::mem::take(&mut state.putters);
+                putters.iter().for_each(|putter| putter.session.grant(Granted::of(Status::Closed)));
+                // Their items may be the last that have an object, whose end is the user's and may need the queue.
+                drop(state);
+                drop(putters);
                 Step::done(0)
             }
             Op::TaskDone => self.task_done(),
@@ -127,9 +131,13 @@ impl Machine for Queue {
 
     fn cancel(&self, session: u64) -> Option<Granted> {
         let mut state = self.state.lock();
-        let there = take_out(&mut state.getters, session).is_some()
-            || take_out(&mut state.putters, session).is_some()
+        let putter = take_out(&mut state.putters, session);
+        let there = putter.is_some()
+            || take_out(&mut state.getters, session).is_some()
             || take_out(&mut state.joiners, session).is_some();
+        // As of those who hear that it is closed.
+        drop(state);
+        drop(putter);
         there.then(|| Granted::of(Status::NotNow))
     }
 

@@ -1,6 +1,8 @@
 use super::*;
 use crate::server::object::{Body, Object};
+use parking_lot::Mutex;
 use std::sync::Weak;
+use std::time::Duration;
 
 fn session(id: u64) -> Arc<Session> {
     Session::new(id)
@@ -42,7 +44,7 @@ fn a_lock_goes_on_in_order_and_only_from_its_owner() {
     waits(&lock, &c, Op::Acquire);
     assert_eq!(now(&lock, &a, Op::Release), DONE);
     assert_eq!((granted(&b), granted(&c), lock.holds(2)), (Some(DONE), None, true));
-    assert!(lock.cancel(2).is_none(), "it is granted");
+    assert!(lock.cancel(2).is_none() && !lock.leave(2), "it is granted");
     assert!(lock.cancel(3).is_some());
     assert_eq!(now(&lock, &b, Op::Release), DONE);
     assert_eq!((granted(&c), now(&lock, &c, Op::State)), (None, DONE));
@@ -137,12 +139,65 @@ fn who_dies_in_a_wait_for_a_condition_leaves_nothing() {
     let _ = now(&condition, &a, Op::Acquire);
     waits(&condition, &a, Op::Wait);
     let _ = now(&condition, &b, Op::Acquire);
-    // As its session does: out of the condition's list, then out of the lock's.
-    assert!(condition.cancel(1).is_none() && a.take_grant().is_none());
-    assert!(condition.cancel(1).is_some());
+    assert!(condition.leave(1) && a.take_grant().is_none());
     condition.ended(1);
     assert_eq!(now(&condition, &b, Op::Release), DONE);
     assert_eq!((granted(&a), now(&condition, &b, Op::Acquire)), (None, DONE));
+}
+
+#[test]
+fn a_time_that_is_over_takes_nothing_from_who_was_notified() {
+    let object = Arc::new(Object::new(9, Weak::new(), Body::Lock(Lock::new(true))));
+    let condition = Condition::new(object).unwrap();
+    let [a, b] = [1, 2].map(session);
+    let _ = (now(&condition, &a, Op::Acquire), now(&condition, &a, Op::Acquire));
+    waits(&condition, &a, Op::Wait);
+    let _ = now(&condition, &b, Op::Acquire);
+    assert!(matches!(ask(&condition, &b, Op::Notify, 1, false), Step::Answer(granted) if granted.number == 1));
+    assert!(condition.cancel(1).is_none(), "it comes back with the lock, which is not free");
+    assert_eq!(now(&condition, &b, Op::Release), DONE);
+    assert_eq!(granted(&a), Some((Status::Done, NOTIFIED)));
+    let _ = (now(&condition, &a, Op::Release), now(&condition, &a, Op::Release));
+    assert_eq!(now(&condition, &b, Op::Acquire), DONE, "it was all of it");
+}
+
+/// Whether it waits for the lock when it dies, has just got it, or has it: somebody else is to look after what was announced.
+#[test]
+fn a_notification_that_dies_with_its_waiter_is_anothers() {
+    for dies in 0..3 {
+        let object = Arc::new(Object::new(9, Weak::new(), Body::Lock(Lock::new(false))));
+        let (condition, other) = (Condition::new(object.clone()).unwrap(), Condition::new(object).unwrap());
+        let [a, b, c, d] = [1, 2, 3, 4].map(session);
+        for (condition, session) in [(&other, &d), (&condition, &a), (&condition, &b)] {
+            let _ = now(condition, session, Op::Acquire);
+            waits(condition, session, Op::Wait);
+        }
+        let _ = now(&condition, &c, Op::Acquire);
+        assert!(matches!(ask(&condition, &c, Op::Notify, 1, false), Step::Answer(granted) if granted.number == 1));
+        let expected = match dies {
+            0 => {
+                assert!(condition.leave(1));
+                assert_eq!((granted(&b), now(&condition, &c, Op::Release)), (None, DONE));
+                NOTIFIED
+            }
+            1 => {
+                let _ = now(&condition, &c, Op::Release);
+                assert!(!condition.leave(1));
+                let grant = a.take_grant().expect("it has the lock");
+                condition.undo(1, Op::Wait, grant);
+                NOTIFIED
+            }
+            _ => {
+                let _ = now(&condition, &c, Op::Release);
+                assert!(a.take_grant().is_some());
+                condition.ended(1);
+                NOTIFIED | ORPHANED
+            }
+        };
+        assert_eq!((granted(&b), granted(&d)), (Some((Status::Done, expected)), None), "{dies}");
+        assert_eq!(now(&condition, &b, Op::Release), DONE);
+        assert_eq!(now(&condition, &c, Op::Acquire), DONE, "{dies}");
+    }
 }
 
 #[test]
@@ -280,6 +335,33 @@ fn a_closed_queue_gives_what_it_has() {
     waits(&empty, &a, Op::Get);
     let _ = now(&empty, &b, Op::Close);
     assert_eq!(granted(&a), Some((Status::Closed, 0)));
+}
+
+/// Whose end uses the very queue in which it was to be put.
+struct Uses(Arc<Queue>, std::sync::mpsc::Sender<(Status, u64)>);
+
+impl Drop for Uses {
+    fn drop(&mut self) {
+        let _ = self.1.send(now(&*self.0, &session(9), Op::State));
+    }
+}
+
+#[test]
+fn what_was_to_be_put_goes_when_the_queue_is_free() {
+    for closes in [false, true] {
+        let (queue, a) = (Arc::new(Queue::new(1)), session(1));
+        let (used, is_used) = std::sync::mpsc::channel();
+        let value: crate::entry::Value = Mutex::new(Box::new(Uses(queue.clone(), used)));
+        let object = Object::new(9, Weak::new(), Body::Data { value, type_name: "" });
+        let item = Parcel { references: vec![Arc::new(object)], ..Parcel::default() };
+        let _ = put_now(&queue, &a, 1);
+        assert!(matches!(queue.request(&a, Request { op: Op::Put, number: 0, may_wait: true, item }), Step::Wait));
+        std::thread::spawn(move || match closes {
+            true => drop(now(&*queue, &a, Op::Close)),
+            false => drop(queue.cancel(1)),
+        });
+        assert_eq!(is_used.recv_timeout(Duration::from_secs(60)), Ok((Status::Done, 1)), "{closes}");
+    }
 }
 
 #[test]
