@@ -11,6 +11,7 @@ use concurrent_futures_core::{InitResult, Portable, catch_for_another, init_outc
 use concurrent_futures_process::{Process, program};
 use parking_lot::Mutex;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use std::fmt;
 use std::io;
@@ -296,6 +297,9 @@ where
     let words = |error: io::Error| error.to_string();
     // Ctrl-C is for the program: when that ends, so do we.
     program::ignore_interrupts().map_err(words)?;
+    // Each connection, and each handle that is elsewhere, takes a descriptor here.
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).map_err(|error| words(error.into()))?;
     let mut control = Link::new(control.open().map_err(words)?, true);
     let tcp = match tcp {
         Some((listener, key)) => Some((listener.open().map_err(words)?, key)),

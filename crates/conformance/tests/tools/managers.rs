@@ -312,6 +312,20 @@ fn shutdown_does_not_wait_for_a_function_for_ever() {
     assert!(!manager.process().is_alive());
 }
 
+/// What others hold takes descriptors in the server, so it may have as many as there may be.
+#[test]
+fn a_server_may_have_all_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    fn parent((): ()) {
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(256), ..limit }).unwrap();
+        let manager = Manager::new().unwrap();
+        let server = manager.object(|()| getrlimit(Resource::Nofile).current, ()).unwrap();
+        assert_eq!(server.call(|current, ()| *current, ()).unwrap(), limit.maximum);
+    }
+    assert!(end(&Process::start(parent, ()).unwrap()).success());
+}
+
 #[test]
 fn a_manager_that_cannot_start_says_why() {
     fn panics((): ()) {

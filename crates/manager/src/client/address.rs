@@ -142,6 +142,9 @@ fn refused(refused: Refused) -> ManagerError {
         Refused::WrongKey => ManagerError::Refused("the keys differ".to_owned()),
         Refused::OtherBuild => ManagerError::OtherBuild,
         Refused::NoSuchObject => ManagerError::NoSuchObject,
+        Refused::Busy => {
+            ManagerError::Scarce("it can have no more connections now, for want of descriptors or threads".to_owned())
+        }
         Refused::Stranger => ManagerError::Refused("what answers there is no manager of this version".to_owned()),
         Refused::Io(error) => ManagerError::Gone(error),
     }

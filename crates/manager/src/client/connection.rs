@@ -217,7 +217,7 @@ fn adopt(server: &Arc<Remote>, references: &[u64], tokens: Vec<OwnedFd>) -> Resu
             }),
             false => {
                 let link = server.connect(Purpose::Token(*object))?;
-                link.as_fd().try_clone_to_owned().map(Attachment::new).map_err(ManagerError::Io)
+                link.into_socket().map(Attachment::new).map_err(ManagerError::Io)
             }
         })
     };

@@ -54,6 +54,11 @@ impl ManagerClient {
         ManagerClient(remote)
     }
 
+    #[cfg(test)]
+    pub(crate) fn remote(&self) -> &Arc<Remote> {
+        &self.0
+    }
+
     /// Finds the manager that [listens](crate::ManagerBuilder::listen) at that address. Both sides prove that they know the key.
     ///
     /// It must run this very build of this program. Who knows the key can call any function that the program calls through

@@ -16,12 +16,13 @@ pub(crate) use requests::is_calling;
 
 use crate::client::{Address, Remote};
 use crate::wire::Link;
+use crate::wire::link::hang_up;
 use crate::wire::auth::{Key, ServerId};
 use object::Body;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use tokens::Tokens;
@@ -35,7 +36,7 @@ pub(crate) struct State {
     names: Mutex<HashMap<String, Arc<Object>>>,
     tokens: Tokens,
     /// Connections, to be ended with the server.
-    connections: Mutex<HashMap<u64, OwnedFd>>,
+    connections: Mutex<HashMap<u64, Weak<OwnedFd>>>,
     next: AtomicU64,
     stopped: AtomicBool,
 }
@@ -107,10 +108,7 @@ impl State {
     /// Ends it: all connections, and all objects that nobody is using at this moment.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
-        for socket in self.connections.lock().values() {
-            // One that is over already is what is wanted.
-            let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
-        }
+        self.connections.lock().values().for_each(hang_up);
         let names = std::mem::take(&mut *self.names.lock());
         drop(names);
         self.tokens.stop();
@@ -122,15 +120,14 @@ impl State {
     }
 
     /// Serves a connection whose client has proved who it is.
-    fn serve(self: &Arc<Self>, link: Link) -> io::Result<()> {
+    fn serve(self: &Arc<Self>, link: Link) {
         let number = self.number();
-        self.connections.lock().insert(number, link.as_fd().try_clone_to_owned()?);
+        self.connections.lock().insert(number, link.socket());
         let _listed = Listed { state: self, number };
         // It may have been stopped just before.
         if !self.is_stopped() {
             session::serve(self, link);
         }
-        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use super::machines::{Lock, Machine};
 use crate::entry::Value;
 use crate::wire::Kind;
 use concurrent_futures_core::catch_for_another;
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -83,12 +84,35 @@ impl Drop for Object {
         if let Some(state) = self.state.upgrade() {
             state.objects.lock().remove(&self.id);
         }
+        if let Some(body) = self.body.take() {
+            end(body);
+        }
+    }
+}
+
+thread_local! {
+    /// What is to end after the one that ends now in this thread.
+    static LATER: RefCell<Option<Vec<Body>>> = const { RefCell::new(None) };
+}
+
+/// Drops it. What it has the last references of ends after it, not within: a chain of objects can be longer than a stack is deep.
+fn end(body: Body) {
+    let mut body = Some(body);
+    // At the end of a thread there may be no list any more.
+    let is_within = LATER.try_with(|later| later.borrow_mut().as_mut().map(|later| later.extend(body.take())).is_some());
+    let Some(first) = body else { return };
+    if is_within.is_ok() {
+        LATER.set(Some(Vec::new()));
+    }
+    let mut next = Some(first);
+    while let Some(body) = next {
         // The user's destructor must not take a thread along that serves others.
-        let body = self.body.take();
         if let Err(panic) = catch_for_another(|| drop(body)) {
             eprintln!("the destructor of an object in a manager {panic}");
         }
+        next = LATER.try_with(|later| later.borrow_mut().as_mut().and_then(Vec::pop)).ok().flatten();
     }
+    let _ = LATER.try_with(RefCell::take);
 }
 
 impl fmt::Debug for Object {

@@ -120,8 +120,11 @@ impl From<io::Error> for Gone {
 impl Serving<'_> {
     fn run(&mut self) -> Result<(), Gone> {
         while let Some(frame) = self.link.receive()? {
-            self.lent.clear();
             let op = Op::of(frame.code).ok_or(Gone)?;
+            // One that came too late is no request: the client is still busy with the reply.
+            if op != Op::Cancel {
+                self.lent.clear();
+            }
             match requests::serve(self.state, op, frame) {
                 requests::Outcome::Nothing => {}
                 requests::Outcome::Answer(answer) => self.answer(answer)?,

@@ -6,7 +6,7 @@ use crate::error::ManagerError;
 use crate::handles::sealed::Of;
 use crate::handles::{ManagedList, ManagedQueue};
 use crate::nesting::Outgoing;
-use crate::wire::auth::Purpose;
+use crate::wire::auth::{self, Purpose};
 use crate::wire::{Frame, Op, Status, WAIT};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -103,7 +103,7 @@ fn who_breaks_the_rules_harms_himself_alone() {
 #[test]
 fn strangers_are_sent_away_and_crowd_nobody_out() {
     let server = Server::start();
-    let silent: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(server.tcp).unwrap()).collect();
+    let silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(server.tcp).unwrap()).collect();
     let remote = ManagerClient::connect(server.tcp, KEY).unwrap();
     assert_eq!(remote.list([1_u8]).unwrap().len().unwrap(), 1);
     server.is_well();
@@ -371,4 +371,58 @@ fn a_grant_and_the_end_of_a_time_at_once_are_one_of_both() {
         assert_eq!(items, (0..ITEMS).collect::<Vec<_>>());
         assert_eq!(locked.len() as u32, value.get().unwrap(), "two had the lock at once");
     });
+}
+
+/// Where descriptors do not travel, the server keeps what is in a reply until the client's next request. A cancellation that came too late
+/// is none.
+#[test]
+fn an_item_that_comes_as_the_time_ends_keeps_what_it_refers_to() {
+    let server = Server::start();
+    let remote = ManagerClient::connect(server.tcp, KEY).unwrap();
+    let queue: ManagedQueue<ManagedList<u8>> = server.client.queue().unwrap();
+    queue.put(server.client.list([9]).unwrap()).unwrap();
+    until("the queue alone has the list", || server.state.tokens.count() == 1);
+    let mut link = remote.remote().connect(Purpose::Calls).unwrap();
+    let get = frame(Op::Get, queue.raw().object(), WAIT).header(0).unwrap();
+    link.send_raw(&[get, frame(Op::Cancel, 0, 0).header(0).unwrap()].concat()).unwrap();
+    let item = link.receive().unwrap().unwrap();
+    // The server has nothing else to do than to read on.
+    for _ in 0..100 {
+        server.is_well();
+    }
+    let token = remote.remote().connect(Purpose::Token(item.references[0])).unwrap();
+    drop((link, token));
+    until("the list is gone", || server.client.object_count().unwrap() == 1);
+}
+
+/// More than a thread's stack has room for, if each waited for the next.
+#[test]
+fn objects_that_have_each_other_go_one_after_the_other() {
+    let server = Server::start();
+    let chain = |value: Box<dyn std::any::Any + Send>| {
+        server.state.add(Body::Data { value: Mutex::new(value), type_name: "a link of a chain" })
+    };
+    let mut last = chain(Box::new(()));
+    for _ in 0..100_000 {
+        last = chain(Box::new(last));
+    }
+    let first = Arc::downgrade(&last);
+    std::thread::Builder::new().stack_size(128 << 10).spawn(move || drop(last)).unwrap().join().unwrap();
+    assert!(first.upgrade().is_none());
+    assert_eq!(server.client.object_count().unwrap(), 0);
+}
+
+/// More come at the same time than one could serve in a moment, and nobody of them is sent away.
+#[test]
+fn a_crowd_that_knows_the_key_is_let_in() {
+    let server = Server::start();
+    let remote = ManagerClient::connect(server.tcp, KEY).unwrap();
+    for remote in [&server.remote, remote.remote()] {
+        let mut links: Vec<Link> = (0..150).map(|_| remote.dial().unwrap()).collect();
+        for link in &mut links {
+            auth::introduce(link, remote.key(), Purpose::Calls).unwrap();
+            link.send(&frame(Op::Objects, 0, 0), &[]).unwrap();
+            assert_eq!(link.receive().unwrap().unwrap().number, 0);
+        }
+    }
 }

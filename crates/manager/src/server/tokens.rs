@@ -70,6 +70,11 @@ impl Tokens {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.kept.lock().len()
+    }
+
     pub(crate) fn stop(&self) {
         // It cannot fail: this is an eventfd, and far from full.
         let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());

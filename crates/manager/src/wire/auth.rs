@@ -2,10 +2,12 @@
 
 use super::Link;
 use hmac::{Hmac, KeyInit, Mac};
+use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the server says first; the last byte is the version of all that follows.
 const MARK: [u8; 8] = *b"CFMANAG\x01";
+/// Instead, to whom it cannot let in.
+const BUSY: [u8; 8] = *b"CFMBUSY\x01";
 const NONCE: usize = 32;
 const MAC: usize = 32;
 const BUILD: usize = 32;
@@ -69,6 +73,8 @@ pub(crate) enum Refused {
     /// They are not the same build.
     OtherBuild,
     NoSuchObject,
+    /// The server has no descriptor or thread left for it.
+    Busy,
     /// The other side speaks something else.
     Stranger,
     Io(io::Error),
@@ -141,13 +147,23 @@ pub(crate) fn greet(
     }
 }
 
+/// Tells somebody who has just come that he cannot be let in now.
+pub(crate) fn turn_away(socket: impl AsFd) {
+    let mut greeting = [0; GREETING];
+    greeting[..BUSY.len()].copy_from_slice(&BUSY);
+    // There is room for it; if he has gone meanwhile, he need not know.
+    let _ = rustix::net::send(socket, &greeting, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+}
+
 /// The client's side; gives the server's number.
 pub(crate) fn introduce(link: &mut Link, key: &Key, purpose: Purpose) -> Result<ServerId, Refused> {
     let deadline = Instant::now() + PATIENCE;
     let greeting: [u8; GREETING] = link.receive_exact(deadline)?;
     let (mark, theirs) = greeting.split_at(MARK.len());
-    if mark != MARK {
-        return Err(Refused::Stranger);
+    match mark {
+        _ if mark == MARK => {}
+        _ if mark == BUSY => return Err(Refused::Busy),
+        _ => return Err(Refused::Stranger),
     }
     let ours: [u8; NONCE] = random()?;
     let mut said = [0; BUILD + 1 + 8];

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// The most descriptors that one frame carries; the kernel's own limit for one message.
@@ -25,7 +26,8 @@ const STEP: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(crate) struct Link {
-    socket: OwnedFd,
+    /// Shared with those who may have to end the connection.
+    socket: Arc<OwnedFd>,
     /// Carries descriptors.
     local: bool,
     buffer: Box<[u8]>,
@@ -38,12 +40,27 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(socket: OwnedFd, local: bool) -> Self {
+        Link::shared(Arc::new(socket), local)
+    }
+
+    pub(crate) fn shared(socket: Arc<OwnedFd>, local: bool) -> Self {
         let (buffer, descriptors) = (vec![0; BUFFER].into(), VecDeque::new());
         Link { socket, local, buffer, unread: 0..0, descriptors, out: Vec::new() }
     }
 
     pub(crate) fn is_local(&self) -> bool {
         self.local
+    }
+
+    /// For who may have to end the connection from elsewhere.
+    pub(crate) fn socket(&self) -> Weak<OwnedFd> {
+        Arc::downgrade(&self.socket)
+    }
+
+    /// The connection, without what has been read of it.
+    pub(crate) fn into_socket(self) -> io::Result<OwnedFd> {
+        // If somebody ends it at this moment, that is of no use any more.
+        Arc::try_unwrap(self.socket).or_else(|socket| socket.try_clone())
     }
 
     /// Sends a frame, with these descriptors.
@@ -155,6 +172,14 @@ impl Link {
 impl AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+/// Ends a connection, if it has not ended yet: who uses it sees that.
+pub(crate) fn hang_up(socket: &Weak<OwnedFd>) {
+    if let Some(socket) = socket.upgrade() {
+        // One that is over already is what is wanted.
+        let _ = rustix::net::shutdown(&*socket, rustix::net::Shutdown::Both);
     }
 }
 
