@@ -14,6 +14,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ impl Patience {
 /// What came back.
 #[derive(Debug)]
 pub(crate) struct Response {
+    /// The connection over which it came: what was granted belongs to that.
+    pub(crate) connection: u64,
     pub(crate) number: u64,
     pub(crate) value: Vec<u8>,
     pub(crate) handles: Vec<RawHandle>,
@@ -61,11 +64,13 @@ pub(crate) struct Asking {
     pub(crate) flags: u8,
     pub(crate) object: u64,
     pub(crate) number: u64,
+    /// About what belongs to this connection: over another one it makes no sense.
+    pub(crate) over: Option<u64>,
 }
 
 impl Asking {
     pub(crate) fn of(op: Op, object: u64) -> Self {
-        Asking { op, flags: 0, object, number: 0 }
+        Asking { op, flags: 0, object, number: 0, over: None }
     }
 
     pub(crate) fn number(mut self, number: u64) -> Self {
@@ -76,6 +81,8 @@ impl Asking {
 
 struct Connection {
     link: Link,
+    /// No other one of this process has it.
+    number: u64,
     /// After a fork it is somebody else's.
     pid: u32,
     server: Weak<Remote>,
@@ -109,33 +116,43 @@ pub(crate) fn ask(
     if !server.is_local() && !descriptors.is_empty() {
         return Err(ManagerError::Codec("it has descriptors, which do not travel over TCP".to_owned()));
     }
-    let reply = match patience {
-        Patience::None => exchange(server, &frame, &descriptors, patience),
-        _ => worker::blocking(|| exchange(server, &frame, &descriptors, patience)),
+    let exchange = || exchange(server, asking.over, &frame, &descriptors, patience);
+    let (connection, reply) = match patience {
+        Patience::None => exchange(),
+        _ => worker::blocking(exchange),
     }?;
-    response(server, reply)
+    response(server, connection, reply)
 }
 
 /// Sends the frame over this thread's connection, and gives the reply.
 fn exchange(
     server: &Arc<Remote>,
+    over: Option<u64>,
     frame: &Frame,
     descriptors: &[BorrowedFd<'_>],
     patience: Patience,
-) -> Result<Frame, ManagerError> {
+) -> Result<(u64, Frame), ManagerError> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
     let key = (server.id(), server.is_local());
     let known = CONNECTIONS.try_with(|connections| connections.borrow_mut().remove(&key)).ok().flatten();
     let mut connection = match known.filter(|connection| connection.pid == std::process::id()) {
         Some(connection) => connection,
+        // What it is about was lost with its connection.
+        None if over.is_some() => return Err(ManagerError::NotOwner),
         None => Connection {
             link: server.connect(Purpose::Calls)?,
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             pid: std::process::id(),
             server: Arc::downgrade(server),
         },
     };
-    let outcome = exchange_over(&mut connection.link, frame, descriptors, patience);
+    let number = connection.number;
+    let outcome = match over.is_none_or(|over| over == number) {
+        true => exchange_over(&mut connection.link, frame, descriptors, patience),
+        false => Err(ManagerError::NotOwner),
+    };
     // After anything else the connection is not used again.
-    if matches!(outcome, Ok(_) | Err(ManagerError::TooLarge)) {
+    if matches!(outcome, Ok(_) | Err(ManagerError::TooLarge | ManagerError::NotOwner)) {
         let _ = CONNECTIONS.try_with(|connections| {
             let mut connections = connections.borrow_mut();
             if !connections.contains_key(&key) {
@@ -144,7 +161,7 @@ fn exchange(
             connections.insert(key, connection);
         });
     }
-    outcome
+    outcome.map(|reply| (number, reply))
 }
 
 fn exchange_over(
@@ -169,7 +186,7 @@ fn exchange_over(
     }
 }
 
-fn response(server: &Arc<Remote>, reply: Frame) -> Result<Option<Response>, ManagerError> {
+fn response(server: &Arc<Remote>, connection: u64, reply: Frame) -> Result<Option<Response>, ManagerError> {
     let Frame { code, number, references, value, mut descriptors, announced, .. } = reply;
     let words = || String::from_utf8_lossy(&value).into_owned();
     let error = match Status::of(code) {
@@ -180,7 +197,7 @@ fn response(server: &Arc<Remote>, reply: Frame) -> Result<Option<Response>, Mana
             let its_tokens = descriptors.split_off(attached.min(descriptors.len()));
             let handles = adopt(server, &references, its_tokens)?;
             let arrived = Arrived::some(descriptors.into_iter().map(Attachment::new).collect(), attached);
-            return Ok(Some(Response { number, value, handles, arrived }));
+            return Ok(Some(Response { connection, number, value, handles, arrived }));
         }
         Some(Status::NotNow) => return Ok(None),
         Some(Status::Panicked) => {

@@ -100,6 +100,21 @@ impl RawHandle {
         ask(&self.0.server, Asking::of(op, self.0.object).number(number), Outgoing::default(), patience)
     }
 
+    /// A request about what was granted over that connection.
+    ///
+    /// # Errors
+    /// `NotOwner`: the connection has ended, and what was granted has ended with it.
+    pub(crate) fn ask_over(
+        &self,
+        connection: u64,
+        op: Op,
+        number: u64,
+        patience: Patience,
+    ) -> Result<Option<Response>, ManagerError> {
+        let asking = Asking { over: Some(connection), ..Asking::of(op, self.0.object).number(number) };
+        ask(&self.0.server, asking, Outgoing::default(), patience)
+    }
+
     /// A request that has a value.
     pub(crate) fn ask_with(
         &self,

@@ -140,7 +140,7 @@ impl ManagedConditionGuard {
     }
 
     fn wait_with(&self, patience: Patience) -> Result<bool, LockError<bool>> {
-        let Some(granted) = self.0.raw().ask_for(Op::Wait, 0, patience)? else {
+        let Some(granted) = self.0.ask(Op::Wait, 0, patience)? else {
             return Err(LockError::Failed(ManagerError::NotOwner));
         };
         let notified = granted.number & NOTIFIED != 0;
@@ -160,7 +160,7 @@ impl ManagedConditionGuard {
     /// # Errors
     /// The server is gone.
     pub fn notify(&self, count: usize) -> Result<usize, ManagerError> {
-        let notified = self.0.raw().ask_for(Op::Notify, count as u64, Patience::None)?;
+        let notified = self.0.ask(Op::Notify, count as u64, Patience::None)?;
         Ok(notified.map_or(0, |notified| notified.number as usize))
     }
 

@@ -1,7 +1,7 @@
 //! Locks.
 
 use super::handle;
-use crate::client::{Patience, RawHandle};
+use crate::client::{Patience, RawHandle, Response};
 use crate::error::{LockError, ManagerError};
 use crate::server::ORPHANED;
 use crate::wire::{Kind, Op};
@@ -61,32 +61,35 @@ handle!(ManagedRLock, Kind::RLock);
 #[derive(Debug)]
 pub struct ManagedLockGuard {
     raw: RawHandle,
+    connection: u64,
+    /// It was not let go yet.
+    held: bool,
     /// Neither `Send` nor `Sync`.
     _thread: PhantomData<*const ()>,
 }
 
 impl ManagedLockGuard {
-    pub(super) fn of(raw: &RawHandle) -> Self {
-        ManagedLockGuard { raw: raw.clone(), _thread: PhantomData }
-    }
-
-    pub(super) fn raw(&self) -> &RawHandle {
-        &self.raw
+    /// Asks for something that only the owner may.
+    pub(super) fn ask(&self, op: Op, number: u64, patience: Patience) -> Result<Option<Response>, ManagerError> {
+        self.raw.ask_over(self.connection, op, number, patience)
     }
 
     /// As dropping it, with the error that there may be.
     ///
     /// # Errors
     /// The server is gone; or the connection was lost meanwhile, and the lock with it ([`ManagerError::NotOwner`]).
-    pub fn unlock(self) -> Result<(), ManagerError> {
-        std::mem::ManuallyDrop::new(self).raw.ask(Op::Release).map(drop)
+    pub fn unlock(mut self) -> Result<(), ManagerError> {
+        self.held = false;
+        self.ask(Op::Release, 0, Patience::None).map(drop)
     }
 }
 
 impl Drop for ManagedLockGuard {
     fn drop(&mut self) {
-        // Whoever wants to know calls `unlock`: after any error the server has taken the lock away from this connection, or is gone.
-        let _ = self.raw.ask(Op::Release);
+        if self.held {
+            // Whoever wants to know calls `unlock`: after any error the server has taken the lock away from this connection, or is gone.
+            let _ = self.ask(Op::Release, 0, Patience::None);
+        }
     }
 }
 
@@ -96,7 +99,7 @@ pub(super) fn acquire(
     patience: Patience,
 ) -> Result<Option<ManagedLockGuard>, LockError<ManagedLockGuard>> {
     let Some(granted) = raw.ask_for(Op::Acquire, 0, patience)? else { return Ok(None) };
-    let guard = ManagedLockGuard::of(raw);
+    let guard = ManagedLockGuard { raw: raw.clone(), connection: granted.connection, held: true, _thread: PhantomData };
     if granted.number & ORPHANED == 0 { Ok(Some(guard)) } else { Err(LockError::OwnerDied(guard)) }
 }
 

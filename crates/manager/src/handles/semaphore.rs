@@ -1,7 +1,7 @@
 //! Semaphores.
 
 use super::handle;
-use crate::client::{Patience, RawHandle};
+use crate::client::{Patience, RawHandle, Response};
 use crate::error::ManagerError;
 use crate::wire::{Kind, Op};
 use std::marker::PhantomData;
@@ -74,7 +74,13 @@ impl ManagedSemaphore {
 
     fn take(&self, patience: Patience) -> Result<Option<ManagedPermit>, ManagerError> {
         let granted = self.raw.ask_for(Op::Acquire, 0, patience)?;
-        Ok(granted.map(|_| ManagedPermit { raw: self.raw.clone(), _thread: PhantomData }))
+        let permit = |granted: Response| ManagedPermit {
+            raw: self.raw.clone(),
+            connection: granted.connection,
+            held: true,
+            _thread: PhantomData,
+        };
+        Ok(granted.map(permit))
     }
 }
 
@@ -83,6 +89,9 @@ impl ManagedSemaphore {
 #[derive(Debug)]
 pub struct ManagedPermit {
     raw: RawHandle,
+    connection: u64,
+    /// It was not given back yet.
+    held: bool,
     /// Neither `Send` nor `Sync`.
     _thread: PhantomData<*const ()>,
 }
@@ -93,7 +102,7 @@ impl ManagedPermit {
     /// # Errors
     /// The server is gone; or the connection was lost meanwhile, and the permit has come back already ([`ManagerError::NotOwner`]).
     pub fn release(self) -> Result<(), ManagerError> {
-        std::mem::ManuallyDrop::new(self).raw.ask(Op::Release).map(drop)
+        self.end(Op::Release)
     }
 
     /// Leaves it taken, by nobody: it does not come back by itself. Somebody else may [add](ManagedSemaphore::add_permits) one for it.
@@ -101,13 +110,20 @@ impl ManagedPermit {
     /// # Errors
     /// As of [`release`](Self::release).
     pub fn forget(self) -> Result<(), ManagerError> {
-        std::mem::ManuallyDrop::new(self).raw.ask(Op::Forget).map(drop)
+        self.end(Op::Forget)
+    }
+
+    fn end(mut self, op: Op) -> Result<(), ManagerError> {
+        self.held = false;
+        self.raw.ask_over(self.connection, op, 0, Patience::None).map(drop)
     }
 }
 
 impl Drop for ManagedPermit {
     fn drop(&mut self) {
-        // Whoever wants to know calls `release`: after any error the permit has come back, or the server is gone.
-        let _ = self.raw.ask(Op::Release);
+        if self.held {
+            // Whoever wants to know calls `release`: after any error the permit has come back, or the server is gone.
+            let _ = self.raw.ask_over(self.connection, Op::Release, 0, Patience::None);
+        }
     }
 }

@@ -16,8 +16,8 @@ pub(crate) use requests::is_calling;
 
 use crate::client::{Address, Remote};
 use crate::wire::Link;
-use crate::wire::link::hang_up;
 use crate::wire::auth::{Key, ServerId};
+use crate::wire::link::hang_up;
 use object::Body;
 use parking_lot::Mutex;
 use std::collections::HashMap;

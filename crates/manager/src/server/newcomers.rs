@@ -128,12 +128,7 @@ fn begin(state: &Arc<State>, socket: Arc<OwnedFd>, tcp_key: Option<Key>, door: &
     }
 }
 
-fn welcome(
-    state: &Arc<State>,
-    socket: Arc<OwnedFd>,
-    tcp_key: Option<Key>,
-    place: Option<AtTheDoor>,
-) -> io::Result<()> {
+fn welcome(state: &Arc<State>, socket: Arc<OwnedFd>, tcp_key: Option<Key>, place: Option<AtTheDoor>) -> io::Result<()> {
     let local = tcp_key.is_none();
     if !local {
         sockopt::set_tcp_nodelay(&socket, true)?;

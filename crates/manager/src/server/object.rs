@@ -99,7 +99,8 @@ thread_local! {
 fn end(body: Body) {
     let mut body = Some(body);
     // At the end of a thread there may be no list any more.
-    let is_within = LATER.try_with(|later| later.borrow_mut().as_mut().map(|later| later.extend(body.take())).is_some());
+    let is_within =
+        LATER.try_with(|later| later.borrow_mut().as_mut().map(|later| later.extend(body.take())).is_some());
     let Some(first) = body else { return };
     if is_within.is_ok() {
         LATER.set(Some(Vec::new()));

@@ -426,3 +426,58 @@ fn a_crowd_that_knows_the_key_is_let_in() {
         }
     }
 }
+
+/// A connection that breaks takes along what was held over it; what is taken over the next one has nothing to do with the guards of before.
+#[test]
+fn a_guard_is_of_its_connection() {
+    let server = Server::start();
+    let (lock, rlock) = (server.client.lock().unwrap(), server.client.rlock().unwrap());
+    let (condition, semaphore) = (server.client.condition().unwrap(), server.client.bounded_semaphore(1).unwrap());
+    let before = (
+        lock.lock().unwrap(),
+        rlock.lock().unwrap(),
+        rlock.lock().unwrap(),
+        condition.lock().unwrap(),
+        semaphore.acquire().unwrap(),
+    );
+    server.state.connections.lock().values().for_each(hang_up);
+    until("it is known", || server.client.object_count().is_ok());
+    let (guard, rguard) = (lock.lock().recover_held(), rlock.lock().recover_held());
+    let (cguard, permit) = (condition.lock().recover_held(), semaphore.acquire().unwrap());
+    assert!(matches!(before.3.notify_one(), Err(ManagerError::NotOwner)));
+    assert!(matches!(before.3.wait(), Err(crate::LockError::Failed(ManagerError::NotOwner))));
+    assert!(matches!(before.0.unlock(), Err(ManagerError::NotOwner)));
+    drop((before.1, before.2, before.3, before.4));
+    assert!(lock.is_locked().unwrap() && rlock.is_locked().unwrap());
+    assert_eq!(semaphore.available().unwrap(), 0);
+    guard.unlock().unwrap();
+    rguard.unlock().unwrap();
+    cguard.unlock().unwrap();
+    permit.release().unwrap();
+}
+
+#[test]
+fn what_is_given_back_by_name_keeps_no_object() {
+    let server = Server::start();
+    let client = &server.client;
+    client.lock().unwrap().lock().unwrap().unlock().unwrap();
+    client.rlock().unwrap().lock().unwrap().unlock().unwrap();
+    client.condition().unwrap().lock().unwrap().unlock().unwrap();
+    client.semaphore(1).unwrap().acquire().unwrap().release().unwrap();
+    client.semaphore(1).unwrap().acquire().unwrap().forget().unwrap();
+    until("all are gone", || client.object_count().unwrap() == 0);
+}
+
+trait RecoverHeld<G> {
+    fn recover_held(self) -> G;
+}
+
+impl<G> RecoverHeld<G> for Result<G, crate::LockError<G>> {
+    fn recover_held(self) -> G {
+        match self {
+            Err(crate::LockError::OwnerDied(guard)) => guard,
+            Ok(_) => panic!("nobody has died"),
+            Err(crate::LockError::Failed(error)) => panic!("{error}"),
+        }
+    }
+}
