@@ -1,39 +1,58 @@
 //! Whether this process has been forked: then what it has may be another one's, too. Not for users of the library.
 
+#![cfg_attr(concurrent_futures_loom, allow(dead_code, reason = "connections are left out"))]
+
 use std::cell::Cell;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-static FORKS: AtomicU32 = AtomicU32::new(0);
+/// How many forks lie between this process and the one that was executed: one more in each child.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+/// How many children this process has forked off, and how many of them by [`own`].
+static CHILDREN: AtomicU32 = AtomicU32::new(0);
+static OWN: AtomicU32 = AtomicU32::new(0);
 
 thread_local! {
     static GIVING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What changes with each `fork` of this process, in both that come of it; but with [`own`] only in the child. `None`: that
-/// cannot be known.
+/// Tells this process from those that it was forked off: what has noted this number, and finds another one later, is a copy in a
+/// child. It costs no system call.
 ///
 /// What is executed by `posix_spawn`, or by a fork server, is no copy of this process and does not count.
-pub(crate) fn count() -> Option<u32> {
-    static KNOWN: OnceLock<bool> = OnceLock::new();
-    let known = KNOWN.get_or_init(|| {
-        // SAFETY: a function that may be called between fork and whatever follows, for it changes one atomic; it is a part of
-        // the program as long as that lives.
-        unsafe { libc::pthread_atfork(None, Some(count_one), Some(count_one)) == 0 }
-    });
-    known.then(|| FORKS.load(Ordering::Relaxed))
+pub(crate) fn generation() -> u32 {
+    if are_counted() { GENERATION.load(Relaxed) } else { std::process::id() }
 }
 
-extern "C" fn count_one() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
+/// What changes with each `fork` of this process, in both that come of it; but with [`own`] only in the child. `None`: that
+/// cannot be known.
+pub(crate) fn count() -> Option<u32> {
+    are_counted().then(|| generation().wrapping_add(CHILDREN.load(Relaxed)).wrapping_sub(OWN.load(Relaxed)))
+}
+
+fn are_counted() -> bool {
+    static COUNTED: OnceLock<bool> = OnceLock::new();
+    *COUNTED.get_or_init(|| {
+        // SAFETY: functions that may be called between fork and whatever follows, for each changes one atomic; they are a part of
+        // the program as long as that lives.
+        unsafe { libc::pthread_atfork(None, Some(one_more_child), Some(one_generation_more)) == 0 }
+    })
+}
+
+extern "C" fn one_more_child() {
+    CHILDREN.fetch_add(1, Relaxed);
+}
+
+extern "C" fn one_generation_more() {
+    GENERATION.fetch_add(1, Relaxed);
 }
 
 /// Forks, by `fork`, which gives 0 in the child. The parent goes on with all that it has, but for what it [gives away](give).
 pub fn own(fork: impl FnOnce() -> i32) -> i32 {
-    let before = count();
+    let counted = are_counted();
     let pid = fork();
-    if pid > 0 && before.is_some() {
-        FORKS.fetch_sub(1, Ordering::Relaxed);
+    if pid > 0 && counted {
+        OWN.fetch_add(1, Relaxed);
     }
     pid
 }

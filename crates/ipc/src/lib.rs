@@ -26,7 +26,6 @@ compile_error!("concurrent-futures-ipc needs Linux: memfd with seals, futex and 
 #[cfg(not(concurrent_futures_loom))]
 pub mod connection;
 mod doorbell;
-#[cfg(not(concurrent_futures_loom))]
 #[doc(hidden)]
 pub mod forks;
 pub mod futex;

@@ -157,7 +157,8 @@ impl Barrier {
     ///
     /// # Panics
     ///
-    /// If `action` does. Then the barrier is broken.
+    /// If `action` does. Then the barrier is broken. (Should `action` fork, that holds for the parent alone: the child that comes back
+    /// from it gets a [`BrokenBarrier`], and changes nothing.)
     pub fn wait_with(&self, action: impl FnOnce()) -> Result<usize, BrokenBarrier> {
         self.wait_until(self.default_deadline(), action)
     }
@@ -220,9 +221,13 @@ impl Barrier {
         let come = waiting::patiently(deadline, |until| self.come(until));
         let (seat, number) = come.unwrap_or_else(|| Err(self.too_late(None)))?;
         if seat.state() == ACTING {
-            let broken = BreakOnPanic(self);
+            let broken = BreakOnPanic(self, &seat);
             action();
             std::mem::forget(broken);
+            if !seat.is_ours() {
+                // It has forked, and this is the child, for whom nobody waits.
+                return Err(BrokenBarrier(()));
+            }
             let held = self.lock();
             if seat.state() == ACTING {
                 wake(self.decide(&held, Verdict::Pass));
@@ -365,11 +370,14 @@ fn wake(call: Option<Call<'_>>) {
     }
 }
 
-struct BreakOnPanic<'a>(&'a Barrier);
+struct BreakOnPanic<'a>(&'a Barrier, &'a Seat<'a>);
 
 impl Drop for BreakOnPanic<'_> {
     fn drop(&mut self) {
-        self.0.abort();
+        let BreakOnPanic(barrier, seat) = self;
+        if seat.is_ours() {
+            barrier.abort();
+        }
     }
 }
 

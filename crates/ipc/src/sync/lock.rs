@@ -39,6 +39,8 @@ pub struct Lock(Arc<RobustMutex>);
 
 /// Its thread has the lock until this is dropped.
 ///
+/// A copy in a process that was made by a bare `fork` is not one: the lock is the parent's, and stays so when the copy is dropped.
+///
 /// ```compile_fail
 /// # use concurrent_futures_ipc::Lock;
 /// let lock = Lock::new().unwrap();

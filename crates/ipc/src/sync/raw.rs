@@ -118,11 +118,11 @@ impl Raw {
 
     /// # Safety
     ///
-    /// As [`Raw`] says. This thread has it locked, or is the only one of a process that was forked off the one whose thread
-    /// has: then nothing happens.
+    /// As [`Raw`] says. This thread has it locked.
     pub(super) unsafe fn unlock(self) {
         // SAFETY: as the caller says.
         let code = unsafe { libc::pthread_mutex_unlock(self.0.as_ptr()) };
+        // Otherwise somebody has scribbled over it.
         debug_assert!(code == 0 || code == libc::EPERM, "{}", io::Error::from_raw_os_error(code));
     }
 

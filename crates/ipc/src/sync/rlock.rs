@@ -43,6 +43,8 @@ use std::time::{Duration, Instant};
 pub struct RLock(Arc<RobustMutex>);
 
 /// Its thread has the lock until this, and each other guard that it has, is dropped.
+///
+/// A copy in a process that was made by a bare `fork` is not one: the lock is the parent's, and stays so when the copy is dropped.
 #[must_use = "the lock is unlocked when this is dropped"]
 pub struct RLockGuard<'a> {
     held: Held<'a>,
@@ -124,7 +126,8 @@ impl<'a> Sealed for RLockGuard<'a> {
 
     fn release(self) -> Released<'a> {
         let guard = ManuallyDrop::new(self);
-        let depth = guard.held.spare().swap(0, Relaxed);
+        // In a fork there is nothing to let go.
+        let depth = if guard.held.is_ours() { guard.held.spare().swap(0, Relaxed) } else { 0 };
         (0..depth).for_each(|_| guard.held.unlock_once());
         Released { lock: guard.held.mutex(), depth }
     }
@@ -152,9 +155,11 @@ impl<'a> RLockGuard<'a> {
 
 impl Drop for RLockGuard<'_> {
     fn drop(&mut self) {
-        // And then it is unlocked once.
-        let depth = self.held.spare();
-        depth.store(depth.load(Relaxed).saturating_sub(1), Relaxed);
+        // And then it is unlocked once. In a fork neither: who has it counts on.
+        if self.held.is_ours() {
+            let depth = self.held.spare();
+            depth.store(depth.load(Relaxed).saturating_sub(1), Relaxed);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::raw::{Found, Raw, SPARE_AT};
 pub(crate) use super::raw::{Kind, SIZE};
 use super::waiting;
-use crate::SharedMemory;
+use crate::{SharedMemory, forks};
 use concurrent_futures_core::worker;
 use std::fmt;
 use std::io;
@@ -34,6 +34,8 @@ pub(crate) struct RobustMutex {
 pub(crate) struct Held<'a> {
     mutex: &'a RobustMutex,
     owner_died: bool,
+    /// Of the process that has it: see [`forks`].
+    generation: u32,
     /// Not `Send`: who has it is a thread, to the kernel as well.
     thread: PhantomData<*mut ()>,
 }
@@ -152,7 +154,7 @@ impl RobustMutex {
             found => return Err(found),
         };
         self.through_this.store(true, Relaxed);
-        Ok(Held { mutex: self, owner_died, thread: PhantomData })
+        Ok(Held { mutex: self, owner_died, generation: forks::generation(), thread: PhantomData })
     }
 
     /// Whether somebody has it: at this moment, which is over when this returns.
@@ -194,14 +196,20 @@ impl<'a> Held<'a> {
         unsafe { spare.cast().as_ref() }
     }
 
-    /// What `drop` does. For a recursive one that was locked more than once, and whose guards are not used until that is made good.
+    /// Whether this was not copied by a `fork`: then the lock is that of the process which has forked, or was, and this process may
+    /// even have it anew by another guard.
+    pub(super) fn is_ours(&self) -> bool {
+        self.generation == forks::generation()
+    }
+
+    /// What `drop` does, of one that [is ours](Self::is_ours). For a recursive one that was locked more than once, and whose guards are
+    /// not used until that is made good.
     pub(super) fn unlock_once(&self) {
         if self.mutex.kind == Kind::Once {
             // As long as this thread has it: the next one to have it says so itself.
             self.mutex.through_this.store(false, Relaxed);
         }
-        // SAFETY: it was made, is mapped as long as the mutex that this borrows, and this thread has locked it. (After a `fork`
-        // the child has this value, but not the thread.)
+        // SAFETY: it was made, is mapped as long as the mutex that this borrows, and this thread has locked it.
         unsafe { self.mutex.raw().unlock() }
     }
 
@@ -213,7 +221,9 @@ impl<'a> Held<'a> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.unlock_once();
+        if self.is_ours() {
+            self.unlock_once();
+        }
     }
 }
 

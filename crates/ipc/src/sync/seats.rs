@@ -2,7 +2,7 @@
 
 use super::Held;
 use super::raw::{Found, Kind, Raw, SIZE, SPARE_AT};
-use crate::SharedMemory;
+use crate::{SharedMemory, forks};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -34,11 +34,13 @@ pub(super) struct Words {
 
 const _: () = assert!(SPARE_AT + size_of::<Words>() <= SIZE && SPARE_AT.is_multiple_of(align_of::<Words>()));
 
-/// A thread's own seat. It is free when this is dropped.
+/// A thread's own seat. It is free when this is dropped, but for a copy in a process that was forked off.
 #[derive(Debug)]
 pub(super) struct Seat<'a> {
     seats: &'a Seats,
     index: usize,
+    /// Of the process whose thread sits there: see [`forks`].
+    generation: u32,
     thread: PhantomData<*mut ()>,
 }
 
@@ -131,7 +133,7 @@ impl Seats {
     /// Of one that this thread has locked.
     fn seat(&self, index: usize) -> Seat<'_> {
         self.taken.fetch_add(1, Relaxed);
-        Seat { seats: self, index, thread: PhantomData }
+        Seat { seats: self, index, generation: forks::generation(), thread: PhantomData }
     }
 
     /// If whoever sat there has died, `bury` is called, and the seat is free afterwards.
@@ -160,6 +162,11 @@ impl Drop for Seats {
 }
 
 impl Seat<'_> {
+    /// Whether this was not copied by a `fork`: then somebody else sits there.
+    pub(super) fn is_ours(&self) -> bool {
+        self.generation == forks::generation()
+    }
+
     pub(super) fn words(&self) -> &Words {
         self.seats.words(self.index)
     }
@@ -171,6 +178,9 @@ impl Seat<'_> {
 
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
+        if !self.is_ours() {
+            return;
+        }
         // In this order: a seat that is free and locked is passed over, one that is neither belongs to somebody dead.
         self.words().state.store(FREE, Release);
         // SAFETY: it was made, is mapped as long as the seats, and this thread has locked it.

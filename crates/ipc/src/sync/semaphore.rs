@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 /// # Whose a permit is
 ///
 /// A [`Permit`] is its thread's. It comes back when it is dropped, or when that thread ends, whatever it ends of: who waits looks for the dead
-/// now and then, so that takes up to half a second.
+/// now and then, so that takes up to half a second. A copy of it in a process that was made by a bare `fork` gives nothing back: the permit
+/// is its parent's.
 ///
 /// A permit that is [forgotten](Permit::forget) is nobody's: it comes back by [`release`](Self::release), which anybody may call. So a semaphore
 /// counts what one process makes and another one uses up; but what was acquired in this way by a process that is killed does not come back
@@ -167,15 +168,20 @@ impl<'a> Permit<'a> {
     /// The permit is taken, and from now on nobody has it: it comes back when somebody calls `release`, in whatever thread of whatever
     /// process.
     pub fn forget(mut self) {
-        if let Some(seat) = self.seat.take() {
+        if let Some(seat) = self.leave() {
             self.permits.disown(seat);
         }
+    }
+
+    /// A copy that a `fork` has made has nothing to give back.
+    fn leave(&mut self) -> Option<Seat<'a>> {
+        self.seat.take().filter(Seat::is_ours)
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        if let Some(seat) = self.seat.take() {
+        if let Some(seat) = self.leave() {
             self.permits.give_back(seat);
         }
     }
