@@ -19,6 +19,14 @@ fn broken(error: &TaskError) -> &str {
     }
 }
 
+/// Why there is no worker for this task, in a pool that is as good as before.
+fn without_worker(error: &TaskError) -> &str {
+    match error.refusal() {
+        Some(Refusal::NoWorker(why)) => why,
+        _ => panic!("that is not for want of a worker: {error}"),
+    }
+}
+
 /// All that is queued and comes is refused, with words that contain this.
 #[track_caller]
 fn assert_broken(ground: Ground, ex: &ProcessPoolExecutor, words: &str) {
@@ -148,7 +156,10 @@ fn row_14_there_are_no_descriptors_for_a_worker(ground: Ground) {
         });
         for error in outcomes.map(Result::unwrap_err) {
             // Handles cannot even be packed.
-            assert!(error.is_codec() || broken(&error).contains("no worker process could be started"), "{error}");
+            assert!(
+                error.is_codec() || without_worker(&error).contains("no worker process could be started"),
+                "{error}"
+            );
         }
         assert_usable(ground, &ex);
     }
@@ -167,7 +178,7 @@ fn row_14_the_system_starts_no_process(ground: Ground) {
             };
             let ex = ground.settings(2).preload(first_only, (once, errno)).build().expect("a pool");
             let error = ex.submit(pid, ground.load(())).soon().map(drop).expect_err("no worker");
-            assert!(broken(&error).contains(words), "{error}");
+            assert!(without_worker(&error).contains(words), "{error}");
             let [server] = children()[..] else { panic!("one fork server") };
             strike(server, Signal::KILL);
             assert_usable(ground, &ex);

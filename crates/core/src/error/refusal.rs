@@ -20,6 +20,9 @@ pub enum Refusal {
     ShutDown,
     /// The executor cannot work any more, for the reason given.
     Broken(Box<str>),
+    /// There is no worker, and none could be started, for the reason given. The executor is as good as before: what comes
+    /// later is tried again.
+    NoWorker(Box<str>),
     /// The bounded queue is full (`try_submit` only; `submit` waits).
     Full,
     /// The executor cannot do what was asked for this task.
@@ -31,6 +34,9 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::ShutDown => f.write_str("the executor has been shut down; make a new one"),
             Refusal::Broken(why) => write!(f, "the executor is broken ({why}); make a new one"),
+            Refusal::NoWorker(why) => {
+                write!(f, "the executor has no worker ({why}); it is not broken: try again when there is room")
+            }
             Refusal::Full => f.write_str("the executor's queue is full; try again later, or use `submit`, which waits"),
             Refusal::Unsupported(what) => write!(f, "the executor cannot do this: {what}"),
         }

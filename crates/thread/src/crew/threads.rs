@@ -89,7 +89,7 @@ impl Crew {
         self.ended.notify_all();
         drop(state);
         for orphan in orphans {
-            orphan.refuse(Refusal::Broken(format!("no worker thread could be started: {error}").into()));
+            orphan.refuse(Refusal::NoWorker(format!("no worker thread could be started: {error}").into()));
         }
     }
 

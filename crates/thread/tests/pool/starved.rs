@@ -50,7 +50,7 @@ fn child_without_any_thread() {
             let taken = use_up();
             let error = pool.submit(|x: u8| x, 1).result().unwrap_err();
             assert!(
-                matches!(error.refusal(), Some(Refusal::Broken(why)) if why.contains("no worker thread could be started")),
+                matches!(error.refusal(), Some(Refusal::NoWorker(why)) if why.contains("no worker thread could be started")),
                 "{error}"
             );
             drop(taken);

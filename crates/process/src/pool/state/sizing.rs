@@ -123,7 +123,7 @@ impl State {
         self.open()?;
         let (times, why) = &self.given_up;
         if *times != since {
-            return Err(Refusal::Broken(why.clone()));
+            return Err(Refusal::NoWorker(why.clone()));
         }
         let ready = self.members.values().filter(|member| member.stage == Stage::Ready).count();
         Ok(ready >= self.limits.workers)

@@ -255,7 +255,7 @@ impl Supervisor {
         // Workers that are kept without work are tried again, but not without a pause.
         self.starts.retry_at = self.starts.retry_at.filter(|_| self.pool.lock().wanted() > 0);
         self.pool.finish(after);
-        self.pool.resolve(items, |task| task.fail(Refusal::Broken(why.as_str().into()).into()));
+        self.pool.resolve(items, |task| task.fail(Refusal::NoWorker(why.as_str().into()).into()));
     }
 }
 

@@ -90,7 +90,7 @@ fn a_pool_is_warm_when_all_are_ready_or_it_never_will() {
     rig.die(1);
     assert_eq!(rig.state.is_warm(since), Ok(false));
     rig.step(|state, after| state.gave_up("no memory", after));
-    assert_eq!(rig.state.is_warm(since), Err(Refusal::Broken("no memory".into())));
+    assert_eq!(rig.state.is_warm(since), Err(Refusal::NoWorker("no memory".into())));
     rig.state.warmed_up();
     assert_eq!(rig.state.wanted(), 0);
     let since = rig.step(|state, after| state.warm_up(after));
