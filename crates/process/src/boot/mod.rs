@@ -69,7 +69,7 @@ pub(crate) fn check_program() -> Result<(), BootRefusal> {
     if runs_with_raised_privileges() {
         return Err(BootRefusal::RaisedPrivileges);
     }
-    if procfs::program_headers()? != image::Image::of_program().headers() {
+    if procfs::program_headers().map_err(BootRefusal::ProgramUnknown)? != image::Image::of_program().headers() {
         return Err(BootRefusal::ForeignLoader);
     }
     Ok(())

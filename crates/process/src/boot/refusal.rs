@@ -25,6 +25,9 @@ pub(crate) enum BootRefusal {
     TooDeep {
         limit: u32,
     },
+    /// Whether this program can start itself again cannot be found out.
+    ProgramUnknown(io::Error),
+    /// In a process that was started as a worker.
     System(io::Error),
 }
 
@@ -64,6 +67,9 @@ impl fmt::Display for BootRefusal {
                 "process pools are nested {limit} deep, each started by a task of the one before: this one is refused, as a \
                  pool that starts itself would never end"
             ),
+            Self::ProgramUnknown(error) => {
+                write!(f, "worker processes need /proc, where this process cannot read its own auxv: {error}")
+            }
             Self::System(error) => write!(f, "this process cannot become a worker: {error}"),
         }
     }
@@ -72,9 +78,19 @@ impl fmt::Display for BootRefusal {
 impl Error for BootRefusal {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::NoControlSocket(error) | Self::System(error) => Some(error),
+            Self::NoControlSocket(error) | Self::ProgramUnknown(error) | Self::System(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl From<BootRefusal> for io::Error {
+    fn from(refusal: BootRefusal) -> Self {
+        let kind = match &refusal {
+            BootRefusal::ProgramUnknown(error) | BootRefusal::System(error) => error.kind(),
+            _ => io::ErrorKind::Unsupported,
+        };
+        io::Error::new(kind, refusal)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::boot;
 use crate::boot::variable::Role;
 use crate::launch::StartMethod;
 use crate::launch::spawn::{self, Spawned};
-use crate::sys::socket;
+use crate::sys::{socket, wait};
 use concurrent_futures_core::Portable;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
@@ -177,6 +177,9 @@ impl<A, R: Termination + 'static> ProcessBuilder<A, R> {
     /// One that is spawned is a child of this process in the eyes of the system, too: `getppid` gives this process. One that is
     /// forked by the fork server has that as its parent; [`parent_process`](super::parent_process) is right for both.
     ///
+    /// The fork server is started with the first process that needs it. A program that changes its users or groups after that
+    /// (a server that gives up its privileges) has its processes spawned from then on, so that they have the new ones.
+    ///
     /// ```
     /// use concurrent_futures_process::{Process, StartMethod};
     ///
@@ -248,7 +251,7 @@ const NESTED_MAX: usize = 64;
 
 impl Settings {
     fn start(self, call: &Call) -> io::Result<Process> {
-        boot::check_program().map_err(|refusal| io::Error::new(io::ErrorKind::Unsupported, refusal))?;
+        boot::check_program()?;
         let outlives = self.outlives;
         let method = if outlives { StartMethod::Spawn } else { self.method };
         let Outfit { name, identity, daemon, environment, streams, pipes, directory, this, is } = self.outfit()?;
@@ -259,7 +262,7 @@ impl Settings {
         orders.outlives = outlives;
         orders.depth = boot::depth();
         if method == StartMethod::ForkServer {
-            orders.group = Some(rustix::process::getpgrp().as_raw_nonzero().get());
+            orders.group = wait::own_group();
             orders.environment = Some(environment.whole());
         }
         let kit = Kit {

@@ -6,6 +6,7 @@ use crate::boot::variable::Role;
 use crate::launch::protocol::{self, Report};
 use crate::launch::spawn::{self, Spawned};
 use crate::launch::{Ends, ExitReport, WorkerId, forkserver};
+use crate::sys::credentials::Credentials;
 use crate::sys::{pidfd, socket};
 use parking_lot::{Mutex, MutexGuard};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -39,6 +40,8 @@ struct Client {
 struct Server {
     socket: OwnedFd,
     process: Spawned,
+    /// Whose rights it has, and all that it forks.
+    rights: Credentials,
 }
 
 /// Which of its processes it is.
@@ -48,7 +51,8 @@ pub(super) struct Forked(u64);
 /// Why there is no process.
 #[derive(Debug)]
 pub(super) enum Failed {
-    /// This program's constructors start threads, so nothing can be forked safely: it must be spawned.
+    /// It must be spawned: this program's constructors start threads, so nothing can be forked safely, or this process has
+    /// other rights than it had when the fork server was started.
     Refused,
     Error(io::Error),
 }
@@ -62,6 +66,9 @@ impl From<io::Error> for Failed {
 /// Has a process forked that takes its orders from `control`.
 pub(super) fn fork(name: &str, control: BorrowedFd<'_>) -> Result<(u32, OwnedFd, Forked), Failed> {
     let mut client = client();
+    if client.has_other_rights()? {
+        return Err(Failed::Refused);
+    }
     let mut attempt = 1;
     loop {
         if client.refused.is_some() {
@@ -103,7 +110,7 @@ pub(super) fn forget(forked: Forked) {
 /// Ends the fork server, at the end of the program, when its processes have ended.
 pub(super) fn stop() {
     let server = client().server.take();
-    if let Some(Server { socket, process }) = server {
+    if let Some(Server { socket, process, rights: _ }) = server {
         drop(socket);
         // One that is stopped would not see the end.
         let told = pidfd::signal(&process.pidfd, Signal::CONT);
@@ -133,6 +140,15 @@ fn client() -> MutexGuard<'static, Client> {
 impl Client {
     fn reports(&mut self) -> &mut HashMap<u64, Option<ExitReport>> {
         self.reports.get_or_insert_default()
+    }
+
+    /// Whether this process has given up rights, or has got some, since the fork server was started: what that forks would
+    /// have those of then.
+    fn has_other_rights(&self) -> io::Result<bool> {
+        match &self.server {
+            Some(server) => Ok(server.rights != Credentials::of_this_process()?),
+            None => Ok(false),
+        }
     }
 
     fn try_fork(&mut self, name: &str, control: BorrowedFd<'_>) -> Result<(u32, OwnedFd, Forked), Failed> {
@@ -175,7 +191,7 @@ impl Client {
                 protocol::send_begin(&socket, boot::depth(), None)?;
                 let process =
                     spawn::spawn(Role::ForkServer, &forkserver::padded_name(), Ends { control, output: None })?;
-                Server { socket, process }
+                Server { socket, process, rights: Credentials::of_this_process()? }
             }
         };
         Ok(self.server.insert(server))

@@ -9,6 +9,7 @@ pub(crate) mod blob;
 pub(crate) mod capture;
 pub(crate) mod children;
 pub(crate) mod clock;
+pub(crate) mod credentials;
 pub(crate) mod exit;
 pub(crate) mod huge_pages;
 pub(crate) mod oom;

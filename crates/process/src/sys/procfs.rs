@@ -48,11 +48,29 @@ pub(crate) fn argument_area() -> io::Result<(usize, usize)> {
 /// Where the kernel has put the program headers of the file that it was asked to run.
 pub(crate) fn program_headers() -> io::Result<usize> {
     const AT_PHDR: usize = 3;
-    let bytes = fs::read("/proc/self/auxv")?;
+    let bytes = auxiliary_vector()?;
     let (words, _) = bytes.as_chunks::<{ size_of::<usize>() }>();
     let (entries, _) = words.as_chunks::<2>();
     let mut entries = entries.iter().map(|entry| entry.map(usize::from_ne_bytes));
     entries.find_map(|[key, value]| (key == AT_PHDR).then_some(value)).ok_or_else(invalid)
+}
+
+/// What the kernel has told this process when it began. The file is not readable for a process that has given up
+/// privileges; the call, which can be made since Linux 6.4, needs no descriptor either.
+fn auxiliary_vector() -> io::Result<Vec<u8>> {
+    const PR_GET_AUXV: libc::c_int = 0x4155_5856;
+    let mut bytes = vec![0_u8; 1024];
+    // SAFETY: the kernel writes to the buffer at most as many bytes as are said to be its length; the two numbers that are
+    // not used must be zero.
+    let len = unsafe { libc::prctl(PR_GET_AUXV, bytes.as_mut_ptr(), bytes.len(), 0_usize, 0_usize) };
+    match usize::try_from(len) {
+        // What was not all of it is of no use.
+        Ok(len) if len <= bytes.len() => {
+            bytes.truncate(len);
+            Ok(bytes)
+        }
+        _ => fs::read("/proc/self/auxv"),
+    }
 }
 
 /// How process `pid` ended, while it is a zombie. The caller makes sure that the pid is still that process.
@@ -125,6 +143,13 @@ mod tests {
 
         child.wait().unwrap();
         assert!(!children_of_self().unwrap().contains(&pid));
+    }
+
+    #[test]
+    fn what_the_kernel_tells_is_what_the_file_has() {
+        let file = fs::read("/proc/self/auxv").unwrap();
+        // The call gives the unused places at its end, too.
+        assert!(auxiliary_vector().unwrap().starts_with(&file));
     }
 
     #[test]

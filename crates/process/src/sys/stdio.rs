@@ -86,7 +86,11 @@ pub(crate) fn replace(streams: [Option<OwnedFd>; 3]) -> io::Result<()> {
 
 /// /dev/null, close-on-exec.
 pub(crate) fn null() -> io::Result<OwnedFd> {
-    Ok(open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
+    let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+    null.map_err(|error| {
+        let error = io::Error::from(error);
+        io::Error::new(error.kind(), format!("/dev/null cannot be opened: {error}"))
+    })
 }
 
 /// One of the three standard descriptors, which may be closed.

@@ -131,10 +131,16 @@ pub(crate) fn kill_unreaped(child: i32) {
 
 /// Ends this process and everything else in its group at once, if the group is its own.
 pub(crate) fn kill_own_group() {
-    if rustix::process::getpgrp() == rustix::process::getpid() {
+    if own_group() == Some(rustix::process::getpid().as_raw_nonzero().get()) {
         // SAFETY: sends a signal.
         unsafe { libc::kill(0, libc::SIGKILL) };
     }
+}
+
+/// The group that this process is in. `None`: one whose leader is outside of its namespace, so that it has no number here.
+pub(crate) fn own_group() -> Option<i32> {
+    // SAFETY: the call has no preconditions.
+    Some(unsafe { libc::getpgrp() }).filter(|&group| group > 0)
 }
 
 /// Makes this process the leader of a group of its own.

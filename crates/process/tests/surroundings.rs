@@ -1,0 +1,68 @@
+//! Processes that give up their privileges, and programs in places where the system shows less of itself than usual.
+
+use concurrent_futures_core::ExecutorExt;
+use concurrent_futures_process::{Process, ProcessPoolExecutor, StartMethod};
+use rustix::process::geteuid;
+use std::process::{Command, ExitCode};
+
+/// Nobody, as most systems have it.
+const NOBODY: u32 = 65_534;
+
+/// The exit code of a process says who it is.
+fn who(nobody: u32) -> ExitCode {
+    ExitCode::from(if geteuid().as_raw() == nobody { 2 } else { 3 })
+}
+
+fn give_up(_: ()) {
+    let forked = || Process::start(who, NOBODY).expect("a process").join().expect("its end").code();
+    assert_eq!(forked(), Some(if geteuid().as_raw() == NOBODY { 2 } else { 3 }));
+    let privileged = geteuid().is_root();
+    if privileged {
+        // SAFETY: no group is read. The C library tells the other threads, here and below.
+        assert_eq!(unsafe { libc::setgroups(0, std::ptr::null()) }, 0);
+        // SAFETY: the call has no preconditions.
+        assert_eq!(unsafe { libc::setgid(NOBODY) }, 0);
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::setuid(NOBODY) }, 0);
+    } else {
+        // What the kernel does by itself to one that gives up privileges: most of its /proc is root's now.
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).expect("anybody may");
+    }
+    let who_now = Some(if geteuid().as_raw() == NOBODY { 2 } else { 3 });
+    // The fork server of this process has been there before.
+    assert_eq!(forked(), who_now);
+    for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+        let process = Process::target(who, NOBODY).start_method(method).start().expect("a process");
+        assert_eq!(process.join().expect("its end").code(), who_now);
+        let pool = ProcessPoolExecutor::builder().max_workers(1).start_method(method).build().expect("a pool");
+        let user = pool.submit(|()| geteuid().as_raw(), ()).result().expect("a worker");
+        assert_eq!(user, geteuid().as_raw());
+    }
+}
+
+#[test]
+fn what_has_given_up_its_privileges_has_workers_without_them() {
+    let process = Process::start(give_up, ()).unwrap();
+    assert!(process.join().unwrap().success());
+}
+
+#[test]
+fn a_process_is_started_and_ends() {
+    assert_eq!(Process::start(who, u32::MAX).unwrap().join().unwrap().code(), Some(3));
+}
+
+/// The process group of such a program has no number that it could see.
+#[test]
+fn a_program_that_was_put_into_a_namespace_of_processes_has_children() {
+    let unshare = |what: &[&std::ffi::OsStr]| {
+        let options = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+        Command::new("unshare").args(options).args(what).output()
+    };
+    if !unshare(&["true".as_ref()]).is_ok_and(|output| output.status.success()) {
+        eprintln!("no namespaces can be made here: nothing is shown");
+        return;
+    }
+    let program = std::env::current_exe().unwrap();
+    let output = unshare(&[program.as_os_str(), "--exact".as_ref(), "a_process_is_started_and_ends".as_ref()]).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
