@@ -30,6 +30,30 @@ pub(crate) fn count() -> Option<u32> {
     are_counted().then(|| generation().wrapping_add(CHILDREN.load(Relaxed)).wrapping_sub(OWN.load(Relaxed)))
 }
 
+/// When something was made: in which process, and after how many forks of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Made {
+    generation: u32,
+    /// `None`: that cannot be known.
+    children: Option<u32>,
+}
+
+impl Made {
+    pub(crate) fn now() -> Made {
+        Made { generation: generation(), children: are_counted().then(|| CHILDREN.load(Relaxed)) }
+    }
+
+    /// Whether that was in this process.
+    pub(crate) fn was_here(self) -> bool {
+        self.generation == generation()
+    }
+
+    /// Whether no other process can have got a copy of it by a fork, of whatever kind.
+    pub(crate) fn is_the_only_one(self) -> bool {
+        self.was_here() && self.children.is_some_and(|children| children == CHILDREN.load(Relaxed))
+    }
+}
+
 fn are_counted() -> bool {
     static COUNTED: OnceLock<bool> = OnceLock::new();
     *COUNTED.get_or_init(|| {

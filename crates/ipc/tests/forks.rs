@@ -3,17 +3,19 @@
 //! A program of its own, whose tests run one after the other: children have copies of all descriptors, and so see to it that what another
 //! test has dropped is not gone yet.
 
+use concurrent_futures_core::attach;
 use concurrent_futures_ipc::connection::{RecvError, one_way};
 use concurrent_futures_ipc::named::SharedMemory;
 use concurrent_futures_ipc::{
-    Barrier, BoundedSemaphore, Condition, Event, Lock, OwnerDied, RLock, Semaphore, TryLockError, Value,
+    Barrier, BoundedSemaphore, Condition, Event, Lock, OwnerDied, RLock, Semaphore, SharedSlice, SharedSliceMut,
+    TryLockError, Value,
 };
 use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_millis(5);
 
@@ -242,4 +244,92 @@ fn a_connection_ends_with_the_last_of_them() {
     drop(sender);
     assert_eq!(receiver.recv().unwrap(), 1);
     assert!(receiver.recv().unwrap_err().is_end());
+}
+
+/// Memory that is used again has this size, or more.
+const LEN: usize = 512 << 10;
+
+fn slice_of(byte: u8) -> SharedSlice<u8> {
+    SharedSliceMut::from_fn(LEN, |_| byte).unwrap().freeze()
+}
+
+fn is_all(slice: &SharedSlice<u8>, byte: u8) -> bool {
+    slice.iter().all(|other| *other == byte)
+}
+
+/// Sends it to nobody: from then on it is memory that others may have had.
+fn send_and_drop(slice: SharedSlice<u8>) {
+    let mut beside = Vec::new();
+    attach::collect(&mut beside, || postcard::to_allocvec(&slice)).unwrap();
+}
+
+/// Leaves memory that can be used again; the thread that gives it back later sleeps, so it holds nothing.
+fn leave_some() {
+    let sleeps = || {
+        std::fs::read_dir("/proc/self/task").unwrap().any(|task| {
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+            stat.contains("(cf-memory) S")
+        })
+    };
+    let limit = Instant::now() + Duration::from_secs(PATIENCE.into());
+    loop {
+        let begun = Instant::now();
+        send_and_drop(slice_of(1));
+        // It wakes after a second.
+        if sleeps() && begun.elapsed() < Duration::from_millis(300) {
+            return;
+        }
+        assert!(Instant::now() < limit, "there is no such thread, or it does not sleep");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn memory_that_is_used_again_is_the_parents() {
+    let _alone = alone();
+    let (made, written) = (Event::new().unwrap(), Event::new().unwrap());
+    leave_some();
+    let ((), child) = forked((), |()| {
+        let own = slice_of(2);
+        made.set();
+        written.wait();
+        is_all(&own, 2)
+    });
+    made.wait();
+    let ours = slice_of(3);
+    written.set();
+    child.join();
+    assert!(is_all(&ours, 3));
+}
+
+#[test]
+fn memory_that_is_sent_after_the_fork_is_not_used_again() {
+    let _alone = alone();
+    let written = Event::new().unwrap();
+    let (slice, child) = forked(slice_of(1), |copy| {
+        written.wait();
+        is_all(&copy, 1)
+    });
+    send_and_drop(slice);
+    let ours = slice_of(3);
+    written.set();
+    child.join();
+    assert!(is_all(&ours, 3));
+}
+
+#[test]
+fn a_slice_that_was_sent_before_the_fork_stays_what_it_is_in_the_child() {
+    let _alone = alone();
+    let slice = slice_of(1);
+    send_and_drop(slice.clone());
+    let written = Event::new().unwrap();
+    let (slice, child) = forked(slice, |copy| {
+        written.wait();
+        is_all(&copy, 1)
+    });
+    drop(slice);
+    let ours = slice_of(3);
+    written.set();
+    child.join();
+    assert!(is_all(&ours, 3));
 }

@@ -1,6 +1,7 @@
 //! Memory that several processes read: what lies under the slices.
 
 use super::{registry, retired};
+use crate::forks;
 use crate::mapping::Mapping;
 use concurrent_futures_core::attach::{self, Attachment};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -40,8 +41,8 @@ pub(super) struct Block {
 pub(super) struct Parts {
     map: Mapping,
     fd: Attachment,
-    /// It can be written through `map`: it was made here.
-    made_here: bool,
+    /// It can be written through `map`: it was made here. `None`: it came from another process.
+    made: Option<forks::Made>,
 }
 
 /// What a block has as soon as it is in more than one process.
@@ -81,8 +82,9 @@ pub(super) struct Ticket {
 impl Block {
     /// Memory to be written, of at least `len` bytes: zeroed if it is new, which the second value says.
     pub(super) fn make(len: usize) -> io::Result<(Self, bool)> {
+        let made = Some(forks::Made::now());
         if let Some(parts) = retired::reuse(len) {
-            return Ok((Block::of(parts), false));
+            return Ok((Block::of(Parts { made, ..parts }), false));
         }
         let len = len.max(1).checked_next_multiple_of(PAGE).ok_or(io::ErrorKind::OutOfMemory)?;
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::NOEXEC_SEAL;
@@ -94,7 +96,7 @@ impl Block {
         ftruncate(&fd, len as u64)?;
         fcntl_add_seals(&fd, SIZE)?;
         let map = Mapping::writable(fd.as_fd(), len)?;
-        Ok((Block::of(Parts { map, fd: Attachment::new(fd), made_here: true }), true))
+        Ok((Block::of(Parts { map, fd: Attachment::new(fd), made }), true))
     }
 
     /// A block with these bytes at its start.
@@ -141,8 +143,8 @@ impl Block {
 
     /// All of it. Only for a block that was made here.
     pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
-        let Parts { map, made_here, .. } = self.parts();
-        assert!(made_here, "memory of another process cannot be written");
+        let Parts { map, made, .. } = self.parts();
+        assert!(made.is_some(), "memory of another process cannot be written");
         // SAFETY: the mapping is writable, as long as `self`, which is borrowed for this alone; no other process can write to it
         // (the descriptor has not left this process, or nobody else has it any more), and any byte is valid.
         unsafe { std::slice::from_raw_parts_mut(map.start().as_ptr(), map.len()) }
@@ -161,13 +163,14 @@ impl Block {
         if let Some(sent) = self.sent.get() {
             return Ok(sent);
         }
-        let Parts { fd, made_here, .. } = self.parts();
+        let Parts { fd, made, .. } = self.parts();
         if !fcntl_get_seals(fd)?.contains(FROZEN) {
             fcntl_add_seals(fd, FROZEN)?;
         }
         let identity = Identity::of(fd.as_fd(), random())?;
-        // Without a pipe it is used once.
-        let pipe = if *made_here && self.len() >= REUSED_FROM { pipe_with(PipeFlags::CLOEXEC).ok() } else { None };
+        // Without a pipe it is used once. So is what a child may have, forked off before there was one: it has no token.
+        let is_ours = made.is_some_and(forks::Made::is_the_only_one);
+        let pipe = if is_ours && self.len() >= REUSED_FROM { pipe_with(PipeFlags::CLOEXEC).ok() } else { None };
         let (watch, token) = pipe.map(|(reader, writer)| (Watch(reader), Attachment::new(writer))).unzip();
         let sent = self.sent.get_or_init(|| Sent { identity, token, watch });
         registry::add(sent.identity, self);
@@ -198,7 +201,7 @@ impl Block {
                 Some((parts, watch)) => {
                     (parts, token.as_ref().is_some_and(|token| watch.is_of(token)).then_some(watch))
                 }
-                None => (Parts { map: Mapping::new(fd.as_fd(), len, ProtFlags::READ)?, fd, made_here: false }, None),
+                None => (Parts { map: Mapping::new(fd.as_fd(), len, ProtFlags::READ)?, fd, made: None }, None),
             };
             let block = Block::of(parts);
             block.sent.get_or_init(|| Sent { identity, token, watch });
@@ -227,11 +230,12 @@ impl Drop for Block {
         let Some(sent) = self.sent.take() else { return };
         registry::remove(sent.identity);
         match sent.watch {
-            Some(watch) => {
+            // In a fork that is for the parent to do.
+            Some(watch) if parts.made.is_some_and(forks::Made::was_here) => {
                 drop(sent.token);
                 retired::keep(sent.identity, parts, watch);
             }
-            None => {
+            _ => {
                 // In this order: without the token its maker may use the memory again.
                 drop(parts);
                 drop(sent.token);

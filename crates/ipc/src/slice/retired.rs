@@ -1,7 +1,8 @@
 //! Blocks that nobody in this process uses any more, kept for a moment: new pages are the most of what a block costs.
 
 use super::block::{Identity, Parts, Watch};
-use parking_lot::{Condvar, Mutex};
+use crate::forks;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,10 +13,12 @@ const KEPT_FOR: Duration = Duration::from_secs(1);
 const KEPT: usize = 16;
 const KEPT_BYTES: usize = 512 << 20;
 
-static RETIRED: Mutex<List> = Mutex::new(List { blocks: VecDeque::new(), bytes: 0, has_warden: false });
+static RETIRED: Mutex<List> = Mutex::new(List::of(0));
 static CHANGED: Condvar = Condvar::new();
 
 struct List {
+    /// Of the process whose it is.
+    generation: u32,
     /// The oldest first.
     blocks: VecDeque<Retired>,
     bytes: usize,
@@ -32,11 +35,25 @@ struct Retired {
 }
 
 impl List {
+    const fn of(generation: u32) -> List {
+        List { generation, blocks: VecDeque::new(), bytes: 0, has_warden: false }
+    }
+
     fn remove(&mut self, at: usize) -> Option<Retired> {
         let retired = self.blocks.remove(at)?;
         self.bytes -= retired.parts.len();
         Some(retired)
     }
+}
+
+fn list() -> MutexGuard<'static, List> {
+    let mut list = RETIRED.lock();
+    let generation = forks::generation();
+    if list.generation != generation {
+        // A copy: both would use the same memory again, and the thread has stayed with the parent.
+        *list = List::of(generation);
+    }
+    list
 }
 
 /// Keeps a block that was made here and that others may still have.
@@ -46,7 +63,7 @@ pub(super) fn keep(identity: Identity, parts: Parts, watch: Watch) {
     }
     // What has to go is unmapped without the lock.
     let mut gone = Vec::new();
-    let mut list = RETIRED.lock();
+    let mut list = list();
     list.bytes += parts.len();
     list.blocks.push_back(Retired { identity, parts, watch, since: Instant::now() });
     while list.blocks.len() > KEPT || list.bytes > KEPT_BYTES {
@@ -66,7 +83,7 @@ pub(super) fn keep(identity: Identity, parts: Parts, watch: Watch) {
 
 /// Memory of at least `len` bytes, and not much more, of which the kernel says that nobody else has it.
 pub(super) fn reuse(len: usize) -> Option<Parts> {
-    let mut list = RETIRED.lock();
+    let mut list = list();
     let fits =
         |retired: &Retired| (len..=len.saturating_mul(2)).contains(&retired.parts.len()) && retired.watch.is_over();
     // The one that was in use last: its pages are the warmest, and the others come of age.
@@ -76,14 +93,14 @@ pub(super) fn reuse(len: usize) -> Option<Parts> {
 
 /// The block of this name, which somebody else still has and has sent back.
 pub(super) fn revive(identity: Identity) -> Option<(Parts, Watch)> {
-    let mut list = RETIRED.lock();
+    let mut list = list();
     let at = list.blocks.iter().position(|retired| retired.identity == identity)?;
     list.remove(at).map(|retired| (retired.parts, retired.watch))
 }
 
 /// The thread: gives back what is old, and ends when there is nothing.
 fn watch_over() {
-    let mut list = RETIRED.lock();
+    let mut list = list();
     loop {
         let Some(oldest) = list.blocks.front() else {
             list.has_warden = false;
@@ -95,12 +112,12 @@ fn watch_over() {
             continue;
         }
         let gone = list.remove(0);
-        parking_lot::MutexGuard::unlocked(&mut list, || drop(gone));
+        MutexGuard::unlocked(&mut list, || drop(gone));
     }
 }
 
 /// Whether a block that begins there is kept.
 #[cfg(test)]
 pub(super) fn keeps(start: *const u8) -> bool {
-    RETIRED.lock().blocks.iter().any(|retired| retired.parts.starts_at(start))
+    list().blocks.iter().any(|retired| retired.parts.starts_at(start))
 }
