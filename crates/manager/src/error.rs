@@ -45,7 +45,8 @@ pub enum ManagerError {
     Panicked(Panic),
     /// An argument, an item or a result could not be sent.
     Codec(String),
-    /// It takes more than one message can have: a gibibyte, 253 descriptors, 65535 handles.
+    /// It takes more than one message can have: a gibibyte, 65535 handles, 4096 descriptors. On its way from the server a handle has a
+    /// descriptor, so a queue takes no item with more than 4096 of both.
     TooLarge,
     /// There is no such place.
     OutOfRange {
@@ -92,7 +93,7 @@ impl fmt::Display for ManagerError {
             ManagerError::WrongType { expected, found } => write!(f, "the object is {found}, not {expected}"),
             ManagerError::Panicked(panic) => write!(f, "in the manager the function {panic}"),
             ManagerError::Codec(words) => write!(f, "it could not be sent: {words}"),
-            ManagerError::TooLarge => f.write_str("it is too large for one message: a gibibyte, 253 descriptors, 65535 handles"),
+            ManagerError::TooLarge => f.write_str("it is too large for one message: a gibibyte, 65535 handles, 4096 descriptors (or handles from the server)"),
             ManagerError::OutOfRange { index, len } => write!(f, "there is no place {index} among {len}"),
             ManagerError::NotOwner => f.write_str("this thread does not hold it"),
             ManagerError::OverRelease => f.write_str("released more often than taken"),

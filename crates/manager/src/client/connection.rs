@@ -218,6 +218,7 @@ fn response(server: &Arc<Remote>, connection: u64, reply: Frame) -> Result<Optio
         Some(Status::Deadlock) => ManagerError::Deadlock,
         Some(Status::Invalid) => ManagerError::Invalid(words()),
         Some(Status::Scarce) => ManagerError::Scarce(words()),
+        Some(Status::TooLarge) => ManagerError::TooLarge,
         None => ManagerError::Codec(format!("the manager gives a status of which nothing is known: {code}")),
     };
     Err(error)

@@ -7,7 +7,7 @@ use super::session::{Answer, Content, machine, request};
 use crate::client::RawHandle;
 use crate::entry::{Entry, Failure};
 use crate::nesting::Incoming;
-use crate::wire::{Frame, Op, Status, WAIT};
+use crate::wire::{Frame, MAX_FDS, Op, Status, WAIT};
 use concurrent_futures_core::attach::{Arrived, Attachment};
 use parking_lot::Mutex;
 use std::os::fd::OwnedFd;
@@ -50,6 +50,8 @@ pub(super) fn serve(state: &Arc<State>, op: Op, frame: Frame) -> Outcome {
         Op::Objects => Answer { number: state.objects.lock().len() as u64, ..Answer::of(Status::Done) },
         // The grant was quicker; its reply is all that there is to say.
         Op::Cancel => return Outcome::Nothing,
+        // Nobody could get it: on the way back each reference has a descriptor, too.
+        Op::Put if frame.descriptors.len() + references.len() > MAX_FDS => Answer::of(Status::TooLarge),
         _ => {
             return match state.find(frame.object) {
                 Some(object) => Outcome::Machine(object, request(op, frame, references)),

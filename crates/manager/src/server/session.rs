@@ -229,10 +229,11 @@ impl Serving<'_> {
         };
         let descriptors: Vec<BorrowedFd<'_>> = item.descriptors.iter().chain(&tokens).map(|fd| fd.as_fd()).collect();
         if let Err(error) = self.link.send(&frame, &descriptors) {
+            let too_much = self.too_much(!descriptors.is_empty());
             item.value = frame.value;
             self.undo(object, op, granted);
             return match error.kind() {
-                io::ErrorKind::InvalidInput => self.answer(Answer::words(Status::Codec, error)),
+                io::ErrorKind::InvalidInput => self.answer(too_much),
                 _ => Err(Gone),
             };
         }
@@ -258,17 +259,21 @@ impl Serving<'_> {
         let descriptors: Vec<BorrowedFd<'_>> = attachments.chain(tokens.iter().map(|fd| fd.as_fd())).collect();
         match self.link.send(&frame, &descriptors) {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                let why = if self.link.is_local() || descriptors.is_empty() {
-                    error.to_string()
-                } else {
-                    "it has descriptors, which do not travel over TCP".to_owned()
-                };
-                return self.answer(Answer::words(Status::Codec, why));
+                return self.answer(self.too_much(!descriptors.is_empty()));
             }
             other => other?,
         }
         self.lend(content.references);
         Ok(())
+    }
+
+    /// Instead of what this connection cannot carry.
+    fn too_much(&self, has_descriptors: bool) -> Answer {
+        if self.link.is_local() || !has_descriptors {
+            Answer::of(Status::TooLarge)
+        } else {
+            Answer::words(Status::Codec, "it has descriptors, which do not travel over TCP")
+        }
     }
 
     /// One for each.

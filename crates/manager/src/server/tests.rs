@@ -7,7 +7,8 @@ use crate::handles::sealed::Of;
 use crate::handles::{ManagedList, ManagedQueue};
 use crate::nesting::Outgoing;
 use crate::wire::auth::{self, Purpose};
-use crate::wire::{Frame, Op, Status, WAIT};
+use crate::wire::{Frame, MAX_FDS, Op, Status, WAIT};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,9 @@ struct Server {
 
 impl Server {
     fn start() -> Server {
+        // As the server's process does. Both ends of all connections and handles are in this one.
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
         let (address, local) = Address::new_local().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -480,4 +484,26 @@ impl<G> RecoverHeld<G> for Result<G, crate::LockError<G>> {
             Err(crate::LockError::Failed(error)) => panic!("{error}"),
         }
     }
+}
+
+/// As many as one message to a task may have, and what has more is not taken: nobody could ever have it.
+#[test]
+fn what_is_in_a_queue_can_be_got() {
+    let server = Server::start();
+    let queue: ManagedQueue<Vec<crate::ManagedEvent>> = server.client.queue().unwrap();
+    let events = |count: usize| (0..count).map(|_| server.client.event().unwrap()).collect::<Vec<_>>();
+    let many = events(600);
+    queue.put(many.clone()).unwrap();
+    assert!(queue.get_timeout(PATIENCE).unwrap() == many);
+    let list = server.client.list(many.clone()).unwrap();
+    assert!(list.to_vec().unwrap() == many);
+    drop((many, list));
+    until("all but the queue are gone", || server.client.object_count().unwrap() == 1);
+
+    let mut link = server.link();
+    let put =
+        Frame { references: vec![queue.raw().object(); MAX_FDS + 1], ..frame(Op::Put, queue.raw().object(), WAIT) };
+    link.send(&put, &[]).unwrap();
+    assert_eq!(link.receive().unwrap().unwrap().code, Status::TooLarge as u8);
+    assert!(queue.is_empty().unwrap());
 }

@@ -15,9 +15,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// The most descriptors that one frame carries; the kernel's own limit for one message.
-pub(crate) const MAX_FDS: usize = 253;
-const FD_SPACE: usize = rustix::cmsg_space!(ScmRights(MAX_FDS));
+/// The most descriptors that one frame carries.
+pub(crate) const MAX_FDS: usize = concurrent_futures_core::attach::MAX;
+/// The kernel's own limit for one message. What a frame has more goes with bytes of its header, one by one.
+const AT_ONCE: usize = 253;
+const _: () = assert!(MAX_FDS <= AT_ONCE * HEADER && MAX_FDS <= u16::MAX as usize);
+const FD_SPACE: usize = rustix::cmsg_space!(ScmRights(AT_ONCE));
 
 /// What is read at once; a frame that is larger is read into its own memory.
 const BUFFER: usize = 8 << 10;
@@ -74,14 +77,14 @@ impl Link {
         self.out.clear();
         self.out.extend_from_slice(&header);
         frame.references.iter().for_each(|reference| self.out.extend_from_slice(&reference.to_le_bytes()));
-        let mut space = [MaybeUninit::uninit(); FD_SPACE];
-        let mut control = SendAncillaryBuffer::new(if descriptors.is_empty() { &mut [] } else { &mut space });
-        if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
-            return Err(io::Error::new(ErrorKind::InvalidInput, "too many descriptors"));
+        let mut chunks = descriptors.chunks(AT_ONCE);
+        let last = chunks.next_back().unwrap_or_default();
+        let mut sent = 0;
+        for chunk in chunks {
+            sent += send_with(&self.socket, &[IoSlice::new(&self.out[sent..=sent])], chunk)?;
         }
         // At once, so that the other side wakes once; as a rule all of it is taken.
-        let message = [IoSlice::new(&self.out), IoSlice::new(&frame.value)];
-        let sent = retry_on_intr(|| sendmsg(&self.socket, &message, &mut control, SendFlags::NOSIGNAL))?;
+        sent += send_with(&self.socket, &[IoSlice::new(&self.out[sent..]), IoSlice::new(&frame.value)], last)?;
         let rest = sent.saturating_sub(self.out.len());
         send_all(&self.socket, &self.out[sent.min(self.out.len())..])?;
         send_all(&self.socket, &frame.value[rest..])
@@ -107,7 +110,7 @@ impl Link {
             frame.references = numbers.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
         }
         frame.value = self.take(value)?;
-        // They come with the first byte of their frame, and a frame waits for the answer to the one before.
+        // They come with the header, and a frame waits for the answer to the one before.
         let here = frame.announced.min(self.descriptors.len());
         frame.descriptors = self.descriptors.drain(..here).collect();
         if !self.descriptors.is_empty() {
@@ -181,6 +184,15 @@ pub(crate) fn hang_up(socket: &Weak<OwnedFd>) {
         // One that is over already is what is wanted.
         let _ = rustix::net::shutdown(&*socket, rustix::net::Shutdown::Both);
     }
+}
+
+fn send_with(socket: &OwnedFd, bytes: &[IoSlice<'_>], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); FD_SPACE];
+    let mut control = SendAncillaryBuffer::new(if descriptors.is_empty() { &mut [] } else { &mut space });
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::Error::other("more descriptors than the kernel takes at once"));
+    }
+    Ok(retry_on_intr(|| sendmsg(socket, bytes, &mut control, SendFlags::NOSIGNAL))?)
 }
 
 fn send_all(socket: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
@@ -281,6 +293,25 @@ mod tests {
         }
         drop(a);
         assert!(b.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_frame_has_more_descriptors_than_go_at_once() {
+        let (mut a, mut b) = pair();
+        let (reader, writer) = io::pipe().unwrap();
+        for count in [AT_ONCE, AT_ONCE + 1, 3 * AT_ONCE] {
+            let mut all = vec![reader.as_fd(); count];
+            all[count - 1] = writer.as_fd();
+            let frame = Frame { code: 5, references: vec![1; count], value: vec![2; 100], ..Frame::default() };
+            a.send(&frame, &all).unwrap();
+            a.send(&Frame::default(), &[]).unwrap();
+            let back = b.receive().unwrap().unwrap();
+            assert_eq!((back.code, back.references.len(), back.value, back.announced), (5, count, vec![2; 100], count));
+            assert_eq!(back.descriptors.len(), count);
+            rustix::io::write(back.descriptors.last().unwrap(), b"!").unwrap();
+            rustix::io::read(&back.descriptors[0], &mut [0; 1]).unwrap();
+            assert_eq!(b.receive().unwrap().unwrap().code, 0);
+        }
     }
 
     #[test]

@@ -174,6 +174,8 @@ codes! {
         Invalid = 12,
         /// The server could not have what it needed; the value says what.
         Scarce = 13,
+        /// It takes more than one frame can have.
+        TooLarge = 14,
     }
 }
 
