@@ -69,7 +69,7 @@ pub enum ManagerError {
     Empty,
     /// The time is over.
     TimedOut,
-    /// This thread already has what it would wait for, so it would wait for ever.
+    /// This thread, or a function that waits for this one, already has what it would wait for, so it would wait for ever.
     Deadlock,
     /// The request makes no sense; why.
     Invalid(String),

@@ -4,7 +4,7 @@ use super::address::Remote;
 use super::raw::RawHandle;
 use crate::error::ManagerError;
 use crate::nesting::{Incoming, Outgoing};
-use crate::server::is_calling;
+use crate::server::{callers, is_calling};
 use crate::wire::auth::{Purpose, ServerId};
 use crate::wire::link::readable;
 use crate::wire::{Frame, Link, Op, Status, WAIT};
@@ -109,6 +109,7 @@ pub(crate) fn ask(
         object: asking.object,
         number: asking.number,
         references: outgoing.handles.iter().map(RawHandle::object).collect(),
+        callers: if matches!(asking.op, Op::Call | Op::Make) { callers() } else { Vec::new() },
         value: outgoing.value,
         ..Frame::default()
     };

@@ -39,8 +39,9 @@ pub struct Handle<T> {
 impl<T: Send + 'static> Handle<T> {
     /// Runs `f(&mut object, args)` in the server, and gives its result. Nobody else uses the object meanwhile.
     ///
-    /// `f` is a function, or a closure that captures nothing; whatever it needs is in `args`. It may use handles, but not of this very
-    /// object, on which it would wait for itself.
+    /// `f` is a function, or a closure that captures nothing; whatever it needs is in `args`. It may use handles, but not of an object
+    /// whose function waits for it, this very one above all: that is [`ManagerError::Deadlock`]. Two clients of which each calls through
+    /// the object of the other's call, however, wait for each other for ever, as with two mutexes: let all calls go the same way.
     ///
     /// ```
     /// # use concurrent_futures_manager::Manager;

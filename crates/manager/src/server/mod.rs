@@ -12,7 +12,7 @@ mod tokens;
 
 pub(crate) use machines::{NOTIFIED, ORPHANED};
 pub(crate) use object::Object;
-pub(crate) use requests::is_calling;
+pub(crate) use requests::{callers, is_calling};
 
 use crate::client::{Address, Remote};
 use crate::wire::Link;

@@ -67,7 +67,7 @@ fn call(state: &Arc<State>, frame: Frame, references: Vec<Arc<Object>>) -> Answe
     let Some(value) = object.value() else { return Answer::words(Status::WrongType, object.type_name()) };
     let args = incoming(state, &frame.value, frame.descriptors, references);
     let called = {
-        let _here = Calling::begin((state.id(), object.id()));
+        let _here = Calling::begin(frame.callers, Some((state.id(), object.id())));
         Entry::at(frame.number).and_then(|entry| entry.call(state.id(), value, args))
     };
     let outgoing = match called {
@@ -82,7 +82,11 @@ fn call(state: &Arc<State>, frame: Frame, references: Vec<Arc<Object>>) -> Answe
 
 fn make(state: &Arc<State>, frame: Frame, references: Vec<Arc<Object>>) -> Answer {
     let args = incoming(state, &frame.value, frame.descriptors, references);
-    match Entry::at(frame.number).and_then(|entry| entry.make(args)) {
+    let made = {
+        let _here = Calling::begin(frame.callers, None);
+        Entry::at(frame.number).and_then(|entry| entry.make(args))
+    };
+    match made {
         Ok(made) => machine(state, Body::Data { value: Mutex::new(made.value), type_name: made.type_name }),
         Err(Failure::Panicked(panic)) => panicked(&panic),
         Err(Failure::Codec(words)) => Answer::words(Status::Codec, words),
@@ -144,33 +148,44 @@ fn names(state: &Arc<State>, op: Op, frame: Frame) -> Answer {
     }
 }
 
-pub(crate) use calling::{Calling, is_calling};
+pub(crate) use calling::{Calling, callers, is_calling};
 
-/// Which objects the functions are on that run in this thread: to call one of them again would be to wait for oneself.
+/// Which objects the functions are on that run in this thread, and those that wait for them in other threads: to call one of them again
+/// would be to wait for oneself.
 mod calling {
+    use crate::wire::Caller;
     use crate::wire::auth::ServerId;
     use std::cell::RefCell;
 
     thread_local! {
-        static OBJECTS: RefCell<Vec<(ServerId, u64)>> = const { RefCell::new(Vec::new()) };
+        static OBJECTS: RefCell<Vec<Caller>> = const { RefCell::new(Vec::new()) };
     }
 
-    pub(crate) struct Calling;
+    /// So many there were before.
+    pub(crate) struct Calling(usize);
 
     impl Calling {
-        pub(crate) fn begin(object: (ServerId, u64)) -> Self {
-            OBJECTS.with_borrow_mut(|objects| objects.push(object));
-            Calling
+        pub(crate) fn begin(callers: Vec<Caller>, called: Option<Caller>) -> Self {
+            OBJECTS.with_borrow_mut(|objects| {
+                let before = objects.len();
+                objects.extend(callers.into_iter().chain(called));
+                Calling(before)
+            })
         }
     }
 
     impl Drop for Calling {
         fn drop(&mut self) {
-            OBJECTS.with_borrow_mut(Vec::pop);
+            OBJECTS.with_borrow_mut(|objects| objects.truncate(self.0));
         }
     }
 
     pub(crate) fn is_calling(server: ServerId, object: u64) -> bool {
         OBJECTS.with_borrow(|objects| objects.contains(&(server, object)))
+    }
+
+    /// For what is called from here.
+    pub(crate) fn callers() -> Vec<Caller> {
+        OBJECTS.with_borrow(Clone::clone)
     }
 }

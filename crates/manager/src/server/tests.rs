@@ -507,3 +507,36 @@ fn what_is_in_a_queue_can_be_got() {
     assert_eq!(link.receive().unwrap().unwrap().code, Status::TooLarge as u8);
     assert!(queue.is_empty().unwrap());
 }
+
+/// A function that is called back by one that it has called would wait for itself: on whatever thread, and over whatever server.
+#[test]
+fn who_is_called_back_is_told_that_he_would_wait_for_himself() {
+    struct Node(Vec<crate::Handle<Node>>);
+    /// Calls them all, the first through the second and so on.
+    fn call_through(node: &mut Node, mut others: Vec<crate::Handle<Node>>) -> Result<usize, String> {
+        node.0 = others.clone();
+        match others.pop() {
+            Some(next) => next.call(call_through, others).map_err(|error| error.to_string())?,
+            None => Ok(7),
+        }
+    }
+    let (server, other) = (Server::start(), Server::start());
+    let node = |server: &Server| server.client.object(|()| Node(Vec::new()), ()).unwrap();
+    let (a, b, far) = (node(&server), node(&server), node(&other));
+    assert_eq!(a.call(call_through, vec![far.clone(), b.clone()]).unwrap(), Ok(7));
+    for others in [vec![a.clone(), b.clone()], vec![a.clone(), far.clone()], vec![far.clone(), b.clone(), far.clone()]]
+    {
+        let error = a.call(call_through, others).unwrap().unwrap_err();
+        assert!(error.contains("wait for itself"), "{error}");
+    }
+    // Also from where an object is made.
+    let error = a.call(
+        |_, (client, itself): (ManagerClient, crate::Handle<Node>)| {
+            let make = |itself: crate::Handle<Node>| itself.call(|_, ()| (), ()).unwrap_err().to_string();
+            client.object(make, itself).unwrap().call(|words, ()| words.clone(), ()).unwrap()
+        },
+        (server.client.clone(), a.clone()),
+    );
+    assert!(error.unwrap().contains("wait for itself"));
+    [a, b, far].iter().for_each(|node| node.call(|node, ()| node.0.clear(), ()).unwrap());
+}

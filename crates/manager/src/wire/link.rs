@@ -1,6 +1,6 @@
 //! A connected socket that carries frames.
 
-use super::{Frame, HEADER};
+use super::{CALLER, Caller, Frame, HEADER};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::sockopt;
@@ -71,12 +71,9 @@ impl Link {
     /// # Errors
     /// `InvalidInput`: it is no frame, nothing was sent. Otherwise the connection is over.
     pub(crate) fn send(&mut self, frame: &Frame, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let header = frame.header(descriptors.len()).filter(|_| self.local || descriptors.is_empty());
-        let header =
-            header.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "it is too large for one message"))?;
         self.out.clear();
-        self.out.extend_from_slice(&header);
-        frame.references.iter().for_each(|reference| self.out.extend_from_slice(&reference.to_le_bytes()));
+        let fits = frame.put_header(descriptors.len(), &mut self.out).filter(|()| self.local || descriptors.is_empty());
+        fits.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "it is too large for one message"))?;
         let mut chunks = descriptors.chunks(AT_ONCE);
         let last = chunks.next_back().unwrap_or_default();
         let mut sent = 0;
@@ -102,12 +99,17 @@ impl Link {
         }
         let header: [u8; HEADER] = std::array::from_fn(|i| self.buffer[self.unread.start + i]);
         self.unread.start += HEADER;
-        let (mut frame, references, value) =
+        let (mut frame, [references, callers, value]) =
             Frame::parse(&header).ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "this is no frame"))?;
         if references > 0 {
             let bytes = self.take(references)?;
             let numbers = bytes.as_chunks::<8>().0;
             frame.references = numbers.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
+        }
+        if callers > 0 {
+            let bytes = self.take(callers)?;
+            let callers = bytes.as_chunks::<CALLER>().0.iter().map(caller);
+            frame.callers = callers.collect();
         }
         frame.value = self.take(value)?;
         // They come with the header, and a frame waits for the answer to the one before.
@@ -184,6 +186,11 @@ pub(crate) fn hang_up(socket: &Weak<OwnedFd>) {
         // One that is over already is what is wanted.
         let _ = rustix::net::shutdown(&*socket, rustix::net::Shutdown::Both);
     }
+}
+
+fn caller(bytes: &[u8; CALLER]) -> Caller {
+    let (server, object) = (std::array::from_fn(|i| bytes[i]), std::array::from_fn(|i| bytes[16 + i]));
+    (server, u64::from_le_bytes(object))
 }
 
 fn send_with(socket: &OwnedFd, bytes: &[IoSlice<'_>], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {

@@ -15,6 +15,10 @@ pub(crate) const MAX_VALUE: usize = 1 << 30;
 /// The most objects that one value may refer to.
 pub(crate) const MAX_REFERENCES: usize = u16::MAX as usize;
 
+/// An object of a server.
+pub(crate) type Caller = (auth::ServerId, u64);
+const CALLER: usize = 24;
+
 /// A request, or a reply.
 #[derive(Default)]
 pub(crate) struct Frame {
@@ -25,6 +29,8 @@ pub(crate) struct Frame {
     pub(crate) number: u64,
     /// The objects that the value refers to.
     pub(crate) references: Vec<u64>,
+    /// In whose functions the client is: each waits for this request.
+    pub(crate) callers: Vec<Caller>,
     pub(crate) value: Vec<u8>,
     /// What travels beside the value, and in replies over a local socket a token for each reference.
     pub(crate) descriptors: Vec<OwnedFd>,
@@ -33,9 +39,21 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
+    /// The header, and what comes before the value.
+    pub(crate) fn put_header(&self, descriptors: usize, out: &mut Vec<u8>) -> Option<()> {
+        out.extend_from_slice(&self.header(descriptors)?);
+        self.references.iter().for_each(|reference| out.extend_from_slice(&reference.to_le_bytes()));
+        for (server, object) in &self.callers {
+            out.extend_from_slice(server);
+            out.extend_from_slice(&object.to_le_bytes());
+        }
+        Some(())
+    }
+
     /// The header. `None`: there is more of something than a frame can have.
     pub(crate) fn header(&self, descriptors: usize) -> Option<[u8; HEADER]> {
-        if self.value.len() > MAX_VALUE || self.references.len() > MAX_REFERENCES || descriptors > MAX_FDS {
+        let most = self.references.len().max(self.callers.len());
+        if self.value.len() > MAX_VALUE || most > MAX_REFERENCES || descriptors > MAX_FDS {
             return None;
         }
         let mut header = [0; HEADER];
@@ -44,18 +62,19 @@ impl Frame {
         header[5] = self.flags;
         header[6..8].copy_from_slice(&(self.references.len() as u16).to_le_bytes());
         header[8..10].copy_from_slice(&(descriptors as u16).to_le_bytes());
+        header[10..12].copy_from_slice(&(self.callers.len() as u16).to_le_bytes());
         header[16..24].copy_from_slice(&self.object.to_le_bytes());
         header[24..32].copy_from_slice(&self.number.to_le_bytes());
         Some(header)
     }
 
-    /// A frame without references and value, and how many bytes of each follow. `None`: this is no header.
-    pub(crate) fn parse(header: &[u8; HEADER]) -> Option<(Frame, usize, usize)> {
+    /// A frame without references, callers and value, and how many bytes of each follow. `None`: this is no header.
+    pub(crate) fn parse(header: &[u8; HEADER]) -> Option<(Frame, [usize; 3])> {
         let short = |at: usize| usize::from(u16::from_le_bytes([header[at], header[at + 1]]));
         let long = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| header[at + i]));
         let value = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
         let announced = short(8);
-        if value > MAX_VALUE || announced > MAX_FDS || header[10..16] != [0; 6] {
+        if value > MAX_VALUE || announced > MAX_FDS || header[12..16] != [0; 4] {
             return None;
         }
         let frame = Frame {
@@ -66,7 +85,7 @@ impl Frame {
             announced,
             ..Frame::default()
         };
-        Some((frame, 8 * short(6), value))
+        Some((frame, [8 * short(6), CALLER * short(10), value]))
     }
 }
 
@@ -220,12 +239,13 @@ mod tests {
             object: u64::MAX,
             number: 5,
             references: vec![1, 2],
+            callers: vec![([3; 16], 4)],
             value: vec![9; 300],
             ..Frame::default()
         };
-        let (back, references, value) = Frame::parse(&frame.header(3).unwrap()).unwrap();
+        let (back, lengths) = Frame::parse(&frame.header(3).unwrap()).unwrap();
         assert_eq!((back.code, back.flags, back.object, back.number), (7, 1, u64::MAX, 5));
-        assert_eq!((references, value, back.announced), (16, 300, 3));
+        assert_eq!((lengths, back.announced), ([16, 24, 300], 3));
     }
 
     #[test]
