@@ -19,7 +19,8 @@ use std::time::Duration;
 /// use concurrent_futures_process::Process;
 ///
 /// fn consume(queue: ManagedQueue<u32>) {
-///     for _item in queue.iter() {
+///     for item in queue.iter() {
+///         assert!(item.expect("the manager is there") < 50);
 ///         queue.task_done().expect("the manager is there");
 ///     }
 /// }
@@ -104,9 +105,31 @@ impl<T: Portable> ManagedQueue<T> {
         self.raw.ask_for(Op::Get, 0, patience)?.ok_or(otherwise)?.open()
     }
 
-    /// The items, until the queue is closed and empty, or the server is gone.
-    pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
-        std::iter::from_fn(|| self.get().ok())
+    /// The items, until the queue is closed and empty. An error is the last one, but that an item could not be decoded
+    /// ([`ManagerError::Codec`]): the next may be another matter.
+    ///
+    /// ```
+    /// use concurrent_futures_manager::Manager;
+    ///
+    /// let manager = Manager::new()?;
+    /// let queue = manager.queue()?;
+    /// for number in 1..=10 {
+    ///     queue.put(number)?;
+    /// }
+    /// queue.close()?;
+    /// assert_eq!(queue.iter().sum::<Result<u32, _>>()?, 55);
+    /// # Ok::<(), concurrent_futures_manager::ManagerError>(())
+    /// ```
+    pub fn iter(&self) -> impl Iterator<Item = Result<T, ManagerError>> + '_ {
+        let mut ended = false;
+        std::iter::from_fn(move || {
+            let got = (!ended).then(|| self.get())?;
+            ended = !matches!(got, Ok(_) | Err(ManagerError::Codec(_)));
+            match got {
+                Err(ManagerError::Closed) => None,
+                got => Some(got),
+            }
+        })
     }
 
     /// How many items there are. When this has returned it may be another number.

@@ -508,6 +508,22 @@ fn what_is_in_a_queue_can_be_got() {
     assert!(queue.is_empty().unwrap());
 }
 
+#[test]
+fn an_item_that_is_none_is_an_error_among_the_others() {
+    let server = Server::start();
+    let queue = server.client.queue::<u8>().unwrap();
+    queue.put(1).unwrap();
+    ManagedQueue::of(queue.raw().clone()).put("text".to_owned()).unwrap();
+    queue.put(3).unwrap();
+    let mut items = queue.iter();
+    assert!(matches!(items.next(), Some(Ok(1))));
+    assert!(matches!(items.next(), Some(Err(ManagerError::Codec(_)))));
+    assert!(matches!(items.next(), Some(Ok(3))));
+    server.state.stop();
+    assert!(matches!(items.next(), Some(Err(ManagerError::Gone(_)))));
+    assert!(items.next().is_none());
+}
+
 /// A function that is called back by one that it has called would wait for itself: on whatever thread, and over whatever server.
 #[test]
 fn who_is_called_back_is_told_that_he_would_wait_for_himself() {
