@@ -6,7 +6,7 @@ use crate::error::ManagerError;
 use crate::nesting::{Incoming, Outgoing};
 use crate::server::{callers, is_calling};
 use crate::wire::auth::{Purpose, ServerId};
-use crate::wire::link::readable;
+use crate::wire::link::{hang_up, readable};
 use crate::wire::{Frame, Link, Op, Status, WAIT};
 use concurrent_futures_core::attach::{Arrived, Attachment};
 use concurrent_futures_core::{Panic, worker};
@@ -86,6 +86,15 @@ struct Connection {
     /// After a fork it is somebody else's.
     pid: u32,
     server: Weak<Remote>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.pid == std::process::id() {
+            // Closing is not enough: a fork of this process may have a copy, and what is held over it would stay held.
+            hang_up(&self.link.socket());
+        }
+    }
 }
 
 thread_local! {
@@ -241,4 +250,11 @@ fn adopt(server: &Arc<Remote>, references: &[u64], tokens: Vec<OwnedFd>) -> Resu
         })
     };
     references.iter().map(adopt).collect()
+}
+
+/// A copy of this thread's connection, as a fork would have it.
+#[cfg(test)]
+pub(crate) fn copy_of_connection(server: &Remote) -> OwnedFd {
+    let key = (server.id(), server.is_local());
+    CONNECTIONS.with_borrow(|connections| connections[&key].link.as_fd().try_clone_to_owned().unwrap())
 }

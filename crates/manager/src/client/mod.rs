@@ -5,6 +5,8 @@ mod connection;
 mod raw;
 
 pub(crate) use address::{Address, Remote};
+#[cfg(test)]
+pub(crate) use connection::copy_of_connection;
 pub(crate) use connection::{Asking, Patience, Response, ask};
 pub use raw::RawHandle;
 

@@ -460,6 +460,20 @@ fn a_guard_is_of_its_connection() {
     permit.release().unwrap();
 }
 
+/// What a thread holds goes with it, though a fork of its process, which goes on, has a copy of its connection.
+#[test]
+fn a_copy_of_a_connection_keeps_nothing() {
+    let server = Server::start();
+    let lock = server.client.lock().unwrap();
+    let holds = || {
+        std::mem::forget(lock.lock().unwrap());
+        crate::client::copy_of_connection(&server.remote)
+    };
+    let copy = std::thread::scope(|scope| scope.spawn(holds).join().unwrap());
+    assert!(matches!(lock.lock_timeout(PATIENCE), Err(crate::LockError::OwnerDied(_))));
+    drop(copy);
+}
+
 #[test]
 fn what_is_given_back_by_name_keeps_no_object() {
     let server = Server::start();

@@ -250,8 +250,10 @@ pub(crate) fn readable(socket: impl AsFd, deadline: Option<Instant>) -> io::Resu
     }
 }
 
-/// A machine that has gone without a word is noticed after about two minutes.
+/// A machine that has gone without a word is noticed after about two minutes, also while something is on its way to it. (So is one that
+/// has read nothing of a large frame for so long.)
 pub(crate) fn keep_alive(socket: &OwnedFd) -> io::Result<()> {
+    sockopt::set_tcp_user_timeout(socket, 120_000)?;
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, Duration::from_secs(60))?;
     sockopt::set_tcp_keepintvl(socket, Duration::from_secs(15))?;
@@ -355,6 +357,15 @@ mod tests {
         assert_eq!(a.send(&large, &[]).unwrap_err().kind(), ErrorKind::InvalidInput);
         a.send(&Frame { code: 9, ..Frame::default() }, &[]).unwrap();
         assert_eq!(b.receive().unwrap().unwrap().code, 9);
+    }
+
+    #[test]
+    fn a_machine_that_is_gone_is_noticed() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap().into();
+        keep_alive(&socket).unwrap();
+        assert!(sockopt::socket_keepalive(&socket).unwrap());
+        assert_eq!(sockopt::tcp_user_timeout(&socket).unwrap(), 120_000);
     }
 
     #[test]
