@@ -31,7 +31,9 @@ const STOP: usize = FIRST_PEAK + 1;
 /// Bytes in use, and the limit, when an allocation had failed and the worker aborted; a limit of zero: it did not.
 const MEMORY_USED: usize = STOP + 1;
 const MEMORY_LIMIT: usize = MEMORY_USED + 1;
-const WORDS: usize = MEMORY_LIMIT + 1;
+/// The limit of the stack, in bytes, when it has overflowed; zero: it has not.
+const STACK_LIMIT: usize = MEMORY_LIMIT + 1;
+const WORDS: usize = STACK_LIMIT + 1;
 /// Behind that, to the end of the page: the text of the last words.
 const TEXT_MAX: usize = SIZE - 8 * WORDS;
 const _: () = assert!(TEXT_MAX < u16::MAX as usize);
@@ -149,6 +151,16 @@ impl Page {
     pub(crate) fn memory_left(&self) -> Option<(u64, u64)> {
         let limit = self.0.words()[MEMORY_LIMIT].load(Ordering::Acquire);
         (limit != 0).then(|| (self.0.words()[MEMORY_USED].load(Ordering::Acquire), limit))
+    }
+
+    /// Worker, in a signal handler: its stack has overflowed, which may have so much.
+    pub(crate) fn leave_overflow(&self, limit: u64) {
+        self.0.words()[STACK_LIMIT].store(limit.max(1), Ordering::Release);
+    }
+
+    /// Parent: the limit of the worker's stack, when that has overflowed.
+    pub(crate) fn overflow_left(&self) -> Option<u64> {
+        Some(self.0.words()[STACK_LIMIT].load(Ordering::Acquire)).filter(|&limit| limit != 0)
     }
 
     fn text(&self) -> &[AtomicU8] {

@@ -22,6 +22,11 @@ fn segv(_: ()) {
     unsafe { libc::raise(libc::SIGSEGV) };
 }
 
+fn segv_at_null(_: ()) {
+    // SAFETY: nothing is mapped there, so that this process ends, which is what is wanted.
+    unsafe { std::ptr::without_provenance_mut::<u8>(8).write_volatile(1) };
+}
+
 #[allow(unconditional_recursion, reason = "it is to overflow the stack")]
 fn overflow(n: u64) -> u64 {
     let here = std::hint::black_box([n; 64]);
@@ -57,7 +62,12 @@ fn every_kind_of_death_is_typed_and_alone() {
         assert_eq!(death(outcome(pool.submit(exit, 0)).unwrap_err()).exit_code(), Some(0));
         assert_eq!(death(outcome(pool.submit(exit, 99)).unwrap_err()).exit_code(), Some(99));
         let overflow = death(outcome(pool.submit(overflow, 1)).unwrap_err());
-        assert!(matches!(overflow.signal(), Some("SIGSEGV" | "SIGABRT")), "{overflow}");
+        let said = overflow.last_words().is_some_and(|words| words.contains("its stack overflowed"));
+        // Without the feature `boot` it is Rust that says so, on standard error, and aborts.
+        assert!(overflow.signal() == Some(if cfg!(feature = "boot") { "SIGSEGV" } else { "SIGABRT" }), "{overflow}");
+        assert_eq!(said, cfg!(feature = "boot"), "{overflow}");
+        let segv = death(outcome(pool.submit(segv_at_null, ())).unwrap_err());
+        assert!(segv.last_words().is_none(), "{segv}");
         for (n, future) in neighbours.into_iter().enumerate() {
             assert_eq!(outcome(future).unwrap(), square(n as u64));
         }

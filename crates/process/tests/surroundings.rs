@@ -46,6 +46,26 @@ fn what_has_given_up_its_privileges_has_workers_without_them() {
     assert!(process.join().unwrap().success());
 }
 
+fn act_for_nobody(_: ()) {
+    if !geteuid().is_root() {
+        return;
+    }
+    // SAFETY: the call has no preconditions; the C library tells the other threads.
+    assert_eq!(unsafe { libc::seteuid(NOBODY) }, 0);
+    let refused = ProcessPoolExecutor::new(1).map(drop).expect_err("no pool").to_string();
+    assert!(refused.contains("the effective user"), "{refused}");
+    let refused = Process::start(who, 0).map(drop).expect_err("no process").to_string();
+    assert!(refused.contains("the effective user"), "{refused}");
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::seteuid(0) }, 0);
+    assert_eq!(Process::start(who, NOBODY).expect("a process").join().expect("its end").code(), Some(3));
+}
+
+#[test]
+fn what_acts_for_another_user_is_told_that_it_has_no_workers() {
+    assert!(Process::start(act_for_nobody, ()).unwrap().join().unwrap().success());
+}
+
 #[test]
 fn a_process_is_started_and_ends() {
     assert_eq!(Process::start(who, u32::MAX).unwrap().join().unwrap().code(), Some(3));

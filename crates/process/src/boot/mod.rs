@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use concurrent_futures_ipc::named::tracker;
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{Signal, getegid, geteuid, getgid, getppid, getuid, set_parent_process_death_signal};
 
 pub(crate) use self::refusal::BootRefusal;
 use self::variable::Role;
@@ -68,6 +68,9 @@ pub(crate) fn check_program() -> Result<(), BootRefusal> {
     }
     if runs_with_raised_privileges() {
         return Err(BootRefusal::RaisedPrivileges);
+    }
+    if has_two_users() {
+        return Err(BootRefusal::TwoUsers);
     }
     if procfs::program_headers().map_err(BootRefusal::ProgramUnknown)? != image::Image::of_program().headers() {
         return Err(BootRefusal::ForeignLoader);
@@ -139,7 +142,7 @@ fn check_parent() -> Result<i32, BootRefusal> {
         }
         return Err(BootRefusal::NotTheParent { peer: peer.pid, parent });
     }
-    let own = rustix::process::geteuid().as_raw();
+    let own = geteuid().as_raw();
     if peer.uid != own {
         return Err(BootRefusal::AnotherUser { peer: peer.uid, own });
     }
@@ -163,6 +166,11 @@ fn parent_pid() -> i32 {
 fn runs_with_raised_privileges() -> bool {
     // SAFETY: reads a value that the kernel has left at the start of the process.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Whether the kernel would say that of a program that this process starts, since it acts for another user than it is.
+fn has_two_users() -> bool {
+    getuid() != geteuid() || getgid() != getegid()
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use std::io;
 #[derive(Debug)]
 pub(crate) enum BootRefusal {
     RaisedPrivileges,
+    /// The kernel would take a worker for a program with raised privileges.
+    TwoUsers,
     OutsideMainImage,
     ForeignLoader,
     NotTheParent {
@@ -37,6 +39,10 @@ impl fmt::Display for BootRefusal {
             Self::RaisedPrivileges => f.write_str(
                 "this program runs with raised privileges (set-user-id, set-group-id or file capabilities): it does not \
                  start itself again as a worker process",
+            ),
+            Self::TwoUsers => f.write_str(
+                "the real and the effective user (or group) of this process differ, so a worker process would be taken for a \
+                 program with raised privileges; change both (setresuid, setresgid)",
             ),
             Self::OutsideMainImage => f.write_str(
                 "concurrent-futures is part of a shared library and not of the program itself: running the program again \

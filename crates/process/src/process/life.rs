@@ -5,7 +5,7 @@ use super::current;
 use super::orders::{self, Kit, Orders, Received};
 use crate::boot;
 use crate::launch::Born;
-use crate::sys::{stdio, title};
+use crate::sys::{overflow, stdio, title};
 use crate::worker::watchdog;
 use std::ffi::OsString;
 use std::io;
@@ -46,6 +46,7 @@ fn live(control: OwnedFd, born: Born, received: Received) -> Result<u8, String> 
 fn prepare(control: OwnedFd, born: Born, orders: Orders, kit: Kit<OwnedFd>) -> io::Result<Option<OwnedFd>> {
     let Kit { parent, directory, stdio: streams, handles } = kit;
     boot::set_depth(orders.depth);
+    overflow::note(None)?;
     // The name is for people; a process without one works as well.
     let _ = title::set_thread_name(&orders.name);
     if let Some(group) = orders.group {

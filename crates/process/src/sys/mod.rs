@@ -13,6 +13,7 @@ pub(crate) mod credentials;
 pub(crate) mod exit;
 pub(crate) mod huge_pages;
 pub(crate) mod oom;
+pub(crate) mod overflow;
 pub(crate) mod pidfd;
 pub(crate) mod poller;
 pub(crate) mod procfs;

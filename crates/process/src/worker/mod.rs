@@ -15,7 +15,7 @@ use crate::link;
 use crate::process::current;
 use crate::slots::Page;
 use crate::sys::message::{self, Received};
-use crate::sys::{stdio, title, wait};
+use crate::sys::{overflow, stdio, title, wait};
 use crate::wire::{Boot, Step, Up};
 use limits::Fences;
 use serving::{Leave, Server};
@@ -69,6 +69,7 @@ fn begin(control: OwnedFd, born: Born) -> io::Result<Option<Server>> {
     // A fork starts from nothing.
     page.begin_with_peak(if born == Born::Forked { 1 } else { wait::own_peak().unwrap_or(0) });
     last_words::arrange(page.clone());
+    overflow::note(Some(&page))?;
     let lane = WorkerLane::new(watchdog::start(control)?);
     // After the watchdog, which is to be as quick as ever.
     // What is kept counts against a limit, and is not the task's.

@@ -40,6 +40,15 @@ impl Supervisor {
                     death = death.caused_by(KilledBy::Memory).with_last_words(words);
                 }
             }
+            Ending::Signal { number: libc::SIGSEGV, .. } => {
+                if let Some(limit) = wake.page.overflow_left() {
+                    let words = match limit {
+                        libc::RLIM_INFINITY => "its stack overflowed".to_owned(),
+                        limit => format!("its stack overflowed: the system lets it have {limit} bytes (`ulimit -s`)"),
+                    };
+                    death = death.with_last_words(words);
+                }
+            }
             // Somebody may send the signal by hand; then it is that of the limit all the same.
             Ending::Signal { number: libc::SIGXCPU, .. } => {
                 let limited = |task: &Task| task.limits().cpu_time.is_some();
