@@ -4,8 +4,11 @@ use crate::process::{end, sleeps};
 use concurrent_futures::multiprocessing::{Process, Stdio, active_children, connection, parent_process};
 use concurrent_futures::{ExecutorExt, ProcessPoolExecutor, StartMethod};
 use concurrent_futures_conformance::{PATIENCE, Soon, Stage, Ticket, descendants, until, wait_for_end};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use futures::executor::block_on;
+use futures::future::join;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::fs;
+use std::thread;
 use std::time::Duration;
 
 const METHODS: [StartMethod; 2] = [StartMethod::Spawn, StartMethod::ForkServer];
@@ -53,8 +56,7 @@ fn nothing_outlives_a_parent_that_is_killed() {
         let all: Vec<_> = arrivals.iter().map(|arrival| pidfd(arrival.pid())).collect();
         // One that is stopped cannot see it by itself.
         let stopped = arrivals.iter().find(|arrival| arrival.words() == "here").unwrap().pid();
-        rustix::process::kill_process(Pid::from_raw(stopped.cast_signed()).unwrap(), rustix::process::Signal::STOP)
-            .unwrap();
+        tell(stopped, Signal::STOP);
         let below = descendants(process.pid());
         process.kill().unwrap();
         assert_eq!(end(&process).signal(), Some(9));
@@ -374,8 +376,7 @@ fn an_interrupt_does_not_end_the_fork_server() {
     fn target(_: ()) {
         let child = Process::start(sleeps, ()).unwrap();
         let server = descendants(std::process::id())[0];
-        rustix::process::kill_process(Pid::from_raw(server.cast_signed()).unwrap(), rustix::process::Signal::INT)
-            .unwrap();
+        tell(server, Signal::INT);
         assert!(Process::start(|_: ()| (), ()).unwrap().join().unwrap().success());
         assert!(child.is_alive() && descendants(std::process::id()).contains(&server));
         child.kill().unwrap();
@@ -437,4 +438,60 @@ fn a_fork_server_that_dies_each_time_is_an_error() {
     let process = Process::target(target, stage.ticket()).stderr(Stdio::null()).start().unwrap();
     assert!(end(&process).success());
     assert_eq!(stage.next().words(), "done");
+}
+
+fn parent_of(pid: u32) -> u32 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap()
+}
+
+fn tell(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
+}
+
+/// Whoever starts a process waits for it, some seconds; who joins one does not, nor does the reactor, which reaps the others.
+#[test]
+fn a_fork_server_that_is_stopped_keeps_nobody_else_waiting() {
+    /// Whether it was there to the end: after ten seconds it is given up.
+    fn stop_the_fork_server() -> bool {
+        let [joined, left] = [(); 2].map(|()| Process::start(sleeps, ()).unwrap());
+        let server = parent_of(joined.pid());
+        tell(server, Signal::STOP);
+        until("it is stopped", || state_of(server) == Some('T'));
+        thread::scope(|s| {
+            let starting = thread::Builder::new().name("starting".into());
+            let starting = starting.spawn_scoped(s, || Process::start(sleeps, ()).unwrap()).unwrap();
+            until("it is waited for", || {
+                fs::read_dir("/proc/self/task").unwrap().any(|task| {
+                    let stat = fs::read_to_string(task.unwrap().path().join("stat"));
+                    stat.is_ok_and(|stat| stat.contains("(starting) S"))
+                })
+            });
+            joined.kill().unwrap();
+            assert_eq!(end(&joined).signal(), Some(9));
+            let pid = left.pid();
+            drop(left);
+            tell(pid, Signal::KILL);
+            until("it is dead", || state_of(pid) == Some('Z'));
+            let (sender, receiver) = connection::one_way::<u32>().unwrap();
+            let (received, sent) = block_on(join(receiver.recv_async(), async { sender.send(1) }));
+            assert!(received.unwrap() == 1 && sent.is_ok());
+
+            let is_there = state_of(server) == Some('T');
+            if is_there {
+                tell(server, Signal::CONT);
+            }
+            let started = starting.join().unwrap();
+            let is_its = parent_of(started.pid()) == server;
+            started.kill().unwrap();
+            end(&started);
+            is_there && is_its
+        })
+    }
+    fn target(_: ()) {
+        // Should this process be kept from running for ten seconds, once more.
+        assert!((0..3).any(|_| stop_the_fork_server()), "they have waited until the fork server was given up");
+    }
+    let process = Process::target(target, ()).start_method(StartMethod::Spawn).start().unwrap();
+    assert!(end(&process).success());
 }

@@ -179,6 +179,9 @@ impl<A, R: Termination + 'static> ProcessBuilder<A, R> {
     ///
     /// The fork server is started with the first process that needs it. A program that changes its users or groups after that
     /// (a server that gives up its privileges) has its processes spawned from then on, so that they have the new ones.
+    /// Should somebody stop it (SIGSTOP), a start waits ten seconds for it, then kills it, and goes on with another one; all others, who
+    /// join a process or wait for something else, do not wait for it. (Before Linux 6.15 it can take five seconds until it is clear
+    /// that how a process has ended is not known.)
     ///
     /// ```
     /// use concurrent_futures_process::{Process, StartMethod};

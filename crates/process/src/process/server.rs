@@ -8,12 +8,14 @@ use crate::launch::spawn::{self, Spawned};
 use crate::launch::{Ends, ExitReport, WorkerId, forkserver};
 use crate::sys::credentials::Credentials;
 use crate::sys::{pidfd, socket};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{Shutdown, shutdown};
 use rustix::process::Signal;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A fork server that says nothing for so long (it is stopped, perhaps) is given up.
@@ -21,7 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// After so many that died there is no point in another one.
 const ATTEMPTS: u32 = 3;
 
-static CLIENT: Mutex<Client> = Mutex::new(Client { owner: 0, server: None, refused: None, next: 0, reports: None });
+/// Held for moments only, and never while the fork server is waited for: who joins a process, and the reactor, which reaps, are not
+/// to wait behind somebody who starts one.
+static CLIENT: Mutex<Client> = Mutex::new(Client::of(0));
+/// Something in it has changed.
+static CHANGED: Condvar = Condvar::new();
 
 /// This process's side.
 #[derive(Debug)]
@@ -32,17 +38,27 @@ struct Client {
     /// It can never fork, and why.
     refused: Option<String>,
     next: u64,
+    /// Somebody starts a process: one at a time, or one might give up the fork server of another one.
+    starting: bool,
+    /// Which one, and what the fork server has said about it.
+    asked: Option<(u64, Option<Answer>)>,
+    /// Somebody waits at the socket, under no lock, and wakes the others when something has come.
+    listening: bool,
     /// Of those that nobody has asked for: how they have ended, if they have.
     reports: Option<HashMap<u64, Option<ExitReport>>>,
 }
 
 #[derive(Debug)]
 struct Server {
-    socket: OwnedFd,
+    /// Another thread may wait at it.
+    socket: Arc<OwnedFd>,
     process: Spawned,
     /// Whose rights it has, and all that it forks.
     rights: Credentials,
 }
+
+/// The pid and a pidfd of what was asked for.
+type Answer = io::Result<(u32, OwnedFd)>;
 
 /// Which of its processes it is.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +81,7 @@ impl From<io::Error> for Failed {
 
 /// Has a process forked that takes its orders from `control`.
 pub(super) fn fork(name: &str, control: BorrowedFd<'_>) -> Result<(u32, OwnedFd, Forked), Failed> {
+    let _turn = Turn::wait();
     let mut client = client();
     if client.has_other_rights()? {
         return Err(Failed::Refused);
@@ -74,7 +91,7 @@ pub(super) fn fork(name: &str, control: BorrowedFd<'_>) -> Result<(u32, OwnedFd,
         if client.refused.is_some() {
             return Err(Failed::Refused);
         }
-        match client.try_fork(name, control) {
+        match try_fork(&mut client, name, control) {
             Err(Failed::Error(error)) if is_end(&error) => {
                 if attempt == ATTEMPTS {
                     let words = format!("the fork server has ended, or said nothing, {ATTEMPTS} times in a row");
@@ -94,10 +111,13 @@ pub(super) fn report(forked: Forked, process: BorrowedFd<'_>, patience: Duration
     let mut client = client();
     let deadline = Instant::now() + patience;
     while known.is_none() && client.reports().get(&forked.0).is_some_and(Option::is_none) {
-        let Ok(true) = client.hear(deadline.saturating_duration_since(Instant::now())) else { break };
+        let Ok(true) = hear(&mut client, deadline) else { break };
     }
-    // What else it has said is taken out of the socket: it says no more, and reaps nobody, when that is full.
-    while let Ok(true) = client.hear(Duration::ZERO) {}
+    // What else it has said is taken out of the socket: it says no more, and reaps nobody, when that is full. Not from somebody who
+    // listens: he would sleep on.
+    if !client.listening {
+        while let Ok(true) = client.take_next() {}
+    }
     // Reaped meanwhile, by a fork server that has died since.
     known.or_else(|| client.reports().get(&forked.0).copied().flatten()).or_else(|| pidfd::exit_of_other(process))
 }
@@ -109,8 +129,12 @@ pub(super) fn forget(forked: Forked) {
 
 /// Ends the fork server, at the end of the program, when its processes have ended.
 pub(super) fn stop() {
+    // Whoever is just starting a process would start another fork server.
+    let _turn = Turn::wait();
     let server = client().server.take();
     if let Some(Server { socket, process, rights: _ }) = server {
+        // Not dropped alone: somebody may wait at it still.
+        let _ = shutdown(&*socket, Shutdown::Both);
         drop(socket);
         // One that is stopped would not see the end.
         let told = pidfd::signal(&process.pidfd, Signal::CONT);
@@ -132,12 +156,101 @@ fn client() -> MutexGuard<'static, Client> {
     let mut client = CLIENT.lock();
     let this = std::process::id();
     if client.owner != this {
-        *client = Client { owner: this, server: None, refused: None, next: 0, reports: None };
+        *client = Client::of(this);
     }
     client
 }
 
+/// This thread is the one that starts a process, until this is dropped.
+struct Turn;
+
+impl Turn {
+    fn wait() -> Turn {
+        let mut client = client();
+        while client.starting {
+            CHANGED.wait(&mut client);
+        }
+        client.starting = true;
+        Turn
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut client = client();
+        client.starting = false;
+        client.asked = None;
+        CHANGED.notify_all();
+    }
+}
+
+/// By whoever has the [`Turn`].
+fn try_fork(
+    client: &mut MutexGuard<'static, Client>,
+    name: &str,
+    control: BorrowedFd<'_>,
+) -> Result<(u32, OwnedFd, Forked), Failed> {
+    let id = client.next;
+    client.next += 1;
+    client.asked = Some((id, None));
+    let socket = client.server()?.socket.clone();
+    if let Err(error) = protocol::send_fork_process(&*socket, WorkerId(id), name, control) {
+        if is_end(&error) {
+            client.bury();
+        }
+        return Err(error.into());
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some((_, Some(answer))) = client.asked.take_if(|(_, answer)| answer.is_some()) {
+            let (pid, pidfd) = answer?;
+            return Ok((pid, pidfd, Forked(id)));
+        }
+        if client.refused.is_some() {
+            return Err(Failed::Refused);
+        }
+        let is_there = client.server.as_ref().is_some_and(|server| Arc::ptr_eq(&server.socket, &socket));
+        if is_there && Instant::now() >= deadline {
+            // It would fork when it goes on.
+            client.bury();
+        } else if is_there {
+            hear(client, deadline)?;
+            continue;
+        }
+        return Err(io::Error::from(io::ErrorKind::ConnectionReset).into());
+    }
+}
+
+/// Waits until somebody has taken what the fork server says, this thread or another one. `false`: there is nobody, or nothing came.
+fn hear(client: &mut MutexGuard<'static, Client>, deadline: Instant) -> io::Result<bool> {
+    if client.listening {
+        return Ok(!CHANGED.wait_until(client, deadline).timed_out());
+    }
+    let Some(Server { socket, .. }) = &client.server else { return Ok(false) };
+    let socket = socket.clone();
+    client.listening = true;
+    let patience = deadline.saturating_duration_since(Instant::now());
+    let spoke = MutexGuard::unlocked(client, || is_readable(&*socket, patience));
+    client.listening = false;
+    CHANGED.notify_all();
+    while client.take_next()? {}
+    spoke
+}
+
 impl Client {
+    const fn of(owner: u32) -> Client {
+        Client {
+            owner,
+            server: None,
+            refused: None,
+            next: 0,
+            starting: false,
+            asked: None,
+            listening: false,
+            reports: None,
+        }
+    }
+
     fn reports(&mut self) -> &mut HashMap<u64, Option<ExitReport>> {
         self.reports.get_or_insert_default()
     }
@@ -151,80 +264,70 @@ impl Client {
         }
     }
 
-    fn try_fork(&mut self, name: &str, control: BorrowedFd<'_>) -> Result<(u32, OwnedFd, Forked), Failed> {
-        let id = self.next;
-        self.next += 1;
-        let socket = &self.server()?.socket;
-        if let Err(error) = protocol::send_fork_process(socket, WorkerId(id), name, control) {
-            if is_end(&error) {
-                self.bury();
-            }
-            return Err(error.into());
-        }
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.next_report(deadline.saturating_duration_since(Instant::now()))? {
-                Some(Report::Started { worker: WorkerId(started), pid, pidfd }) if started == id => {
-                    self.reports().insert(id, None);
-                    return Ok((pid.cast_unsigned(), pidfd, Forked(id)));
-                }
-                Some(Report::Failed { worker: WorkerId(failed), error }) if failed == id => return Err(error.into()),
-                Some(Report::Refused { why }) => {
-                    self.refused = Some(why);
-                    return Err(Failed::Refused);
-                }
-                Some(report) => self.take(report),
-                None => {
-                    // It would fork when it goes on.
-                    self.bury();
-                    return Err(io::Error::from(io::ErrorKind::ConnectionReset).into());
-                }
-            }
-        }
-    }
-
     fn server(&mut self) -> io::Result<&Server> {
         let server = match self.server.take() {
             Some(server) => server,
             None => {
                 let (socket, control) = socket::packet_pair()?;
                 protocol::send_begin(&socket, boot::depth(), None)?;
+                let rights = Credentials::of_this_process()?;
                 let process =
                     spawn::spawn(Role::ForkServer, &forkserver::padded_name(), Ends { control, output: None })?;
-                Server { socket, process, rights: Credentials::of_this_process()? }
+                Server { socket: Arc::new(socket), process, rights }
             }
         };
         Ok(self.server.insert(server))
     }
 
-    /// Takes what the fork server has to say, and waits for that. `false`: there is nobody, or nothing came.
-    fn hear(&mut self, patience: Duration) -> io::Result<bool> {
-        match self.next_report(patience)? {
-            Some(report) => {
+    /// Takes what the fork server has said, if it has said anything.
+    fn take_next(&mut self) -> io::Result<bool> {
+        let Some(Server { socket, .. }) = &self.server else { return Ok(false) };
+        let received = is_readable(&**socket, Duration::ZERO).and_then(|readable| match readable {
+            true => Report::receive(&**socket)?.ok_or_else(|| io::ErrorKind::ConnectionReset.into()).map(Some),
+            false => Ok(None),
+        });
+        match received {
+            Ok(Some(report)) => {
                 self.take(report);
                 Ok(true)
             }
-            None => Ok(false),
+            Ok(None) => Ok(false),
+            Err(error) => {
+                self.bury();
+                Err(error)
+            }
         }
-    }
-
-    fn next_report(&mut self, patience: Duration) -> io::Result<Option<Report>> {
-        let Some(Server { socket, .. }) = &self.server else { return Ok(None) };
-        let received = is_readable(socket, patience).and_then(|readable| match readable {
-            true => Report::receive(socket)?.ok_or_else(|| io::ErrorKind::ConnectionReset.into()).map(Some),
-            false => Ok(None),
-        });
-        if received.is_err() {
-            self.bury();
-        }
-        received
     }
 
     fn take(&mut self, report: Report) {
-        if let Report::Exited { worker: WorkerId(id), exit } = report
-            && let Some(known) = self.reports().get_mut(&id)
-        {
-            *known = Some(exit.report);
+        match report {
+            Report::Started { worker: WorkerId(id), pid, pidfd } => {
+                if self.answer(id, Ok((pid.cast_unsigned(), pidfd))) {
+                    self.reports().insert(id, None);
+                }
+            }
+            Report::Failed { worker: WorkerId(id), error } => {
+                self.answer(id, Err(error));
+            }
+            Report::Refused { why } => self.refused = Some(why),
+            Report::Exited { worker: WorkerId(id), exit } => {
+                if let Some(known) = self.reports().get_mut(&id) {
+                    *known = Some(exit.report);
+                }
+            }
+            Report::Ready | Report::PreloadFailed { .. } => {}
+        }
+        CHANGED.notify_all();
+    }
+
+    /// Whether somebody waits for it.
+    fn answer(&mut self, id: u64, said: Answer) -> bool {
+        match &mut self.asked {
+            Some((asked, answer)) if *asked == id => {
+                *answer = Some(said);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -233,6 +336,7 @@ impl Client {
         if let Some(Server { process, .. }) = self.server.take() {
             bury(process);
         }
+        CHANGED.notify_all();
     }
 }
 
