@@ -87,6 +87,12 @@ impl Page {
         self.word(ticket).load(Ordering::Acquire) == value(ticket, STARTED)
     }
 
+    /// Parent: whether the worker has taken the task, now or so long ago that the slot has another.
+    pub(crate) fn was_taken(&self, ticket: Ticket) -> bool {
+        let word = self.word(ticket).load(Ordering::Acquire);
+        word != value(ticket, QUEUED) && word != value(ticket, REVOKED)
+    }
+
     /// Parent: whether the task was taken back. A worker that says so of another one is wrong.
     pub(crate) fn is_revoked(&self, ticket: Ticket) -> bool {
         self.word(ticket).load(Ordering::Acquire) == value(ticket, REVOKED)

@@ -32,6 +32,18 @@ pub(crate) struct Ticket {
     pub seq: u32,
 }
 
+impl Ticket {
+    /// For core, which knows a task at a worker by this.
+    pub(crate) fn mark(self) -> u64 {
+        u64::from(self.slot) << 32 | u64::from(self.seq)
+    }
+
+    /// The ticket that has this mark.
+    pub(crate) fn of_mark(mark: u64) -> Self {
+        Ticket { slot: (mark >> 32) as u16, seq: mark as u32 }
+    }
+}
+
 /// A function and its trampoline, as offsets in the image that both sides run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Offsets {

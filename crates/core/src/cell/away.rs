@@ -1,7 +1,7 @@
 //! The executor that sends bytes: it borrows the work, gives it up, and says who knows where the task is.
 
-use super::Ref;
 use super::state::*;
+use super::{Link, Ref};
 use crate::attach::Attachment;
 use crate::codec::Memory;
 use crate::error::TaskErrorKind;
@@ -63,22 +63,22 @@ impl Ref {
     }
 
     /// From now on `remote` knows whether the task has started. It may stay as long as the cell. False: it is resolved already.
-    pub(crate) fn set_remote(&self, remote: Arc<dyn Remote>) -> bool {
+    pub(crate) fn set_remote(&self, remote: Link) -> bool {
         self.link(remote, AWAY, PENDING)
     }
 
     /// The same for a link that must not stay: whoever resolves drops it.
     pub(crate) fn set_source(&self, source: Arc<dyn Remote>) -> bool {
-        self.link(source, AWAY | LISTENED, PENDING)
+        self.link(Link::only(source), AWAY | LISTENED, PENDING)
     }
 
     /// The running task, whose work has moved there, waits. From now on it can be cancelled. False: it is resolved already.
     pub(crate) fn set_suspended(&self, task: Arc<dyn Remote>) -> bool {
-        self.link(task, AWAY | LISTENED, RUNNING)
+        self.link(Link::only(task), AWAY | LISTENED, RUNNING)
     }
 
     /// False, and without effect, when the cell is not in `phase`.
-    fn link(&self, remote: Arc<dyn Remote>, flags: u32, in_phase: u32) -> bool {
+    fn link(&self, remote: Link, flags: u32, in_phase: u32) -> bool {
         let remote = match self.put_remote(remote) {
             // Nobody could have had the lock of a list that was not there: as if it had been done under it.
             Ok(()) if phase(self.set_flag(flags)) == in_phase => return true,
@@ -95,8 +95,8 @@ impl Ref {
         linked
     }
 
-    pub(crate) fn remote(&self) -> Option<Arc<dyn Remote>> {
-        self.known_listeners()?.remote()
+    pub(crate) fn remote(&self) -> Option<Link> {
+        self.known_listeners()?.remote().cloned()
     }
 
     pub(crate) fn clear_remote(&self) {

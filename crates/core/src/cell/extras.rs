@@ -1,11 +1,10 @@
 //! What few tasks need: beside the cell, made when somebody needs it.
 
 use super::listeners::Listeners;
-use super::{Header, Ref, recycle};
+use super::{Header, Link, Ref, recycle};
 use crate::sync::{AtomicPtr, Mutex, MutexGuard, Ordering};
-use crate::task::{Meta, Remote};
+use crate::task::Meta;
 use std::ptr::{NonNull, null_mut};
-use std::sync::Arc;
 
 pub(super) struct Extras {
     /// Set before anybody else knows the cell.
@@ -60,7 +59,7 @@ impl Header {
     }
 
     /// Makes the extras with this link in the list; gives it back if they are there already.
-    pub(super) fn put_remote(&self, remote: Arc<dyn Remote>) -> Result<(), Arc<dyn Remote>> {
+    pub(super) fn put_remote(&self, remote: Link) -> Result<(), Link> {
         if self.extras().is_some() {
             return Err(remote);
         }

@@ -1,9 +1,10 @@
 //! Who wants to hear of a task's end.
 
+use super::Link;
 use crate::output::TaskOutput;
 use crate::panics;
 use crate::sync::Thread;
-use crate::task::{Collector, Remote};
+use crate::task::Collector;
 use crate::wait::CompletionSet;
 use std::sync::Arc;
 use std::task::Waker;
@@ -42,7 +43,7 @@ pub(crate) type Callback = Box<dyn FnOnce(*mut ()) + Send>;
 #[derive(Default)]
 pub(crate) struct Listeners {
     first: Option<Waiter>,
-    remote: Option<Arc<dyn Remote>>,
+    remote: Option<Link>,
     rare: Option<Box<Rare>>,
 }
 
@@ -54,7 +55,7 @@ struct Rare {
 }
 
 impl Listeners {
-    pub(crate) fn of_remote(remote: Arc<dyn Remote>) -> Self {
+    pub(crate) fn of_remote(remote: Link) -> Self {
         Listeners { remote: Some(remote), ..Listeners::default() }
     }
 
@@ -108,19 +109,11 @@ impl Listeners {
         self.rare.as_mut().map_or_else(Vec::new, |rare| std::mem::take(&mut rare.callbacks))
     }
 
-    pub(crate) fn remote(&self) -> Option<Arc<dyn Remote>> {
-        self.remote.clone()
+    pub(crate) fn remote(&self) -> Option<&Link> {
+        self.remote.as_ref()
     }
 
-    pub(crate) fn has_remote(&self, remote: Option<&Arc<dyn Remote>>) -> bool {
-        match (self.remote.as_ref(), remote) {
-            (None, None) => true,
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-            _ => false,
-        }
-    }
-
-    pub(crate) fn set_remote(&mut self, remote: Option<Arc<dyn Remote>>) -> Option<Arc<dyn Remote>> {
+    pub(crate) fn set_remote(&mut self, remote: Option<Link>) -> Option<Link> {
         std::mem::replace(&mut self.remote, remote)
     }
 

@@ -2,6 +2,7 @@
 
 mod away;
 mod extras;
+mod link;
 mod listeners;
 #[cfg(all(test, concurrent_futures_loom))]
 mod models;
@@ -16,6 +17,7 @@ mod table;
 mod waiting;
 mod work;
 
+pub(crate) use link::Link;
 pub(crate) use listeners::{Callback, Waiter, Wake};
 pub(crate) use waiting::Until;
 pub(crate) use work::{NoWork, Work};

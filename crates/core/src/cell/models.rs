@@ -1,7 +1,7 @@
 //! Models of the cell's protocol, checked by loom over all interleavings:
 //! `RUSTFLAGS="--cfg concurrent_futures_loom" cargo test -p concurrent-futures-core --release --lib loom_`.
 
-use super::{Place, Ref, Until, Work};
+use super::{Link, Place, Ref, Until, Work};
 use crate::error::TaskErrorKind;
 use crate::task::{Reply, Status};
 use crate::wait::CompletionSet;
@@ -328,7 +328,7 @@ fn loom_cancel_against_a_remote_start() {
     loom::model(|| {
         let (task, future) = Ref::of_work(Remote, None);
         let word = SlotWord::new();
-        assert!(task.set_remote(word.clone()));
+        assert!(task.set_remote(Link::only(word.clone())));
         let worker = thread::spawn(move || {
             let started = word.start();
             if started {
@@ -357,15 +357,15 @@ impl SlotWord {
 }
 
 impl crate::task::Remote for SlotWord {
-    fn try_revoke(&self) -> bool {
+    fn try_revoke(&self, _mark: u64) -> bool {
         self.0.compare_exchange(0, 2, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    fn started(&self) -> bool {
+    fn started(&self, _mark: u64) -> bool {
         self.0.load(Ordering::Acquire) == 1
     }
 
-    fn stop(&self, _why: crate::task::Stop, _attempt: u32) {
+    fn stop(&self, _mark: u64, _why: crate::task::Stop, _attempt: u32) {
         self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
 }
@@ -375,7 +375,7 @@ fn loom_abort_against_an_answer() {
     loom::model(|| {
         let (task, future) = Ref::of_work(Remote, None);
         let word = SlotWord::new();
-        assert!(task.set_remote(word.clone()));
+        assert!(task.set_remote(Link::only(word.clone())));
         let worker = {
             let word = word.clone();
             thread::spawn(move || {
@@ -420,7 +420,7 @@ fn loom_cancel_against_sending_away() {
         let (task, future) = Ref::of_work(Remote, None);
         let sender = thread::spawn(move || {
             let word = SlotWord::new();
-            let started = task.set_remote(word.clone()) && word.start();
+            let started = task.set_remote(Link::only(word.clone())) && word.start();
             if started {
                 task.complete(reply(4));
             }
@@ -438,11 +438,11 @@ fn loom_cancel_against_sending_away() {
 struct Berth(std::sync::Arc<(loom::sync::Mutex<bool>, loom::sync::Condvar)>);
 
 impl crate::task::Remote for Berth {
-    fn try_revoke(&self) -> bool {
+    fn try_revoke(&self, _mark: u64) -> bool {
         false
     }
 
-    fn started(&self) -> bool {
+    fn started(&self, _mark: u64) -> bool {
         true
     }
 
@@ -480,7 +480,7 @@ impl crate::task::Collector for Berth {
 fn loom_a_thread_that_sleeps_where_its_answer_arrives_is_woken() {
     loom::model(|| {
         let (task, future) = Ref::of_work(Remote, None);
-        assert!(task.set_remote(std::sync::Arc::new(Berth::default())));
+        assert!(task.set_remote(Link::only(std::sync::Arc::new(Berth::default()))));
         let completer = thread::spawn(move || task.complete(reply(9)));
         assert!(future.wait_until(Until::Ready, None));
         completer.join().unwrap();

@@ -2,7 +2,7 @@
 
 use super::state::*;
 use super::storage::Outcome;
-use super::{Place, Ref};
+use super::{Link, Place, Ref};
 use crate::error::{TaskError, TaskErrorKind};
 use crate::service;
 use crate::sync::Ordering;
@@ -152,7 +152,7 @@ impl Ref {
     /// be taken back, too.
     pub(crate) fn fail_unstarted(&self, why: TaskError, place: Place) -> bool {
         let flags = FAILED | if why.is_cancelled() { CANCELLED } else { 0 };
-        let before = loop {
+        let (before, remote) = loop {
             let word = self.word.load(Ordering::Acquire);
             let is_running = phase(word as u32) == RUNNING;
             if !(phase(word as u32) == PENDING || is_running && word as u32 & AWAY != 0) {
@@ -161,26 +161,29 @@ impl Ref {
             if word as u32 & AWAY == 0 {
                 // Nobody knows better whether it has started: `set_remote` would have set the flag.
                 match self.swap_this_to_writing(word, flags) {
-                    Ok(before) => break before,
+                    Ok(before) => break (before, None),
                     Err(_) => continue,
                 }
             }
             // Without the lock: revoking may resolve this very cell (a derived future cancels its source).
             let remote = self.remote();
             // What runs and has no link (any more) runs here.
-            let revoked = remote.as_ref().map_or(!is_running, |remote| remote.try_revoke());
+            let revoked = remote.as_ref().map_or(!is_running, Link::try_revoke);
             // Under the lock, with which `set_remote` sends the task away: what was asked is still all there is to ask.
             let listeners = self.listeners();
-            if !listeners.has_remote(remote.as_ref()) {
+            if listeners.remote() != remote.as_ref() {
                 continue;
             }
             let before = if revoked { self.swap_to_writing(is_running, flags) } else { None };
             drop(listeners);
             let Some(before) = before else { return false };
-            break before;
+            break (before, remote);
         };
         self.drop_unused_work(before);
         self.write_error(why, flags, place);
+        if let Some(remote) = remote {
+            remote.revoked();
+        }
         true
     }
 

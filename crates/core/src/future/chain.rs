@@ -136,16 +136,16 @@ impl std::fmt::Debug for Source {
 }
 
 impl Remote for Source {
-    fn try_revoke(&self) -> bool {
+    fn try_revoke(&self, _mark: u64) -> bool {
         // What lies between is resolved with it, by the callbacks.
         self.end().cancel(Place::Here)
     }
 
-    fn started(&self) -> bool {
+    fn started(&self, _mark: u64) -> bool {
         self.end().is_running()
     }
 
-    fn stop(&self, why: Stop, _attempt: u32) {
+    fn stop(&self, _mark: u64, why: Stop, _attempt: u32) {
         // A derived future has no limit of its own.
         if why == Stop::Abort {
             self.end().abort(Place::Here);

@@ -161,13 +161,13 @@ impl<X, U> Gathering<X, U> {
 
 impl<X: Send, U: Send> Remote for Gathering<X, U> {
     /// The whole has no start of its own: until its end it can be given up.
-    fn try_revoke(&self) -> bool {
+    fn try_revoke(&self, _mark: u64) -> bool {
         self.given_up.store(true, Ordering::Release);
         self.cancel_parts();
         true
     }
 
-    fn started(&self) -> bool {
+    fn started(&self, _mark: u64) -> bool {
         self.parts.iter().any(|part| part.is_running() || part.is_done())
     }
 

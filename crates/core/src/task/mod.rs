@@ -28,7 +28,7 @@ pub(crate) use meta::{Deadline, Due, Meta};
 pub(crate) use retried::{Again, Cloner, Retried, call};
 
 use crate::attach::Attachment;
-use crate::cell::{Place, Ref, Work, state};
+use crate::cell::{Link, Place, Ref, Work, state};
 use crate::codec::{Memory, Parts, Stream};
 use crate::error::{Refusal, TaskError, TaskErrorKind};
 use crate::future::Future;
@@ -87,16 +87,24 @@ pub struct Call {
 
 /// Who knows where a task is that was sent away.
 ///
+/// One may know many tasks: each question names the one that is meant, by the mark that it had in [`Task::set_remote`]. It may come
+/// late, when that task has moved on and has another link, or none: then nobody heeds the answer, but what is done must not touch
+/// another task that has the same place now. So no mark is used twice.
+///
 /// Both answers must be exact and come without blocking.
 pub trait Remote: Send + Sync {
     /// Takes the task back, if it has not been started. After `true` it never will be.
-    fn try_revoke(&self) -> bool;
+    fn try_revoke(&self, mark: u64) -> bool;
+    /// The task that was taken back is resolved now.
+    fn revoked(&self, mark: u64) {
+        let _ = mark;
+    }
     /// Whether it has been started.
-    fn started(&self) -> bool;
+    fn started(&self, mark: u64) -> bool;
     /// The attempt that runs is to be ended: the task is resolved already, or will be tried again. `attempt` is its number
     /// (0: it was not known to have begun); a later one must be left alone. Must not block.
-    fn stop(&self, why: Stop, attempt: u32) {
-        let _ = (why, attempt);
+    fn stop(&self, mark: u64, why: Stop, attempt: u32) {
+        let _ = (mark, why, attempt);
     }
     /// Where its answer will arrive, if a thread that waits for it may take it in itself; see [`Collector`].
     fn collector(&self) -> Option<Arc<dyn Collector>> {
@@ -235,13 +243,13 @@ impl Task {
         self.0.release_work();
     }
 
-    /// The task was sent away: `remote` knows from now on whether it has started, and can take it back.
+    /// The task was sent away: `remote`, who knows it by this mark, knows from now on whether it has started, and can take it back.
     ///
     /// It may be kept as long as the future is: it should hold no more than it needs when the task is over.
     ///
     /// False: it is resolved already and must not be sent.
-    pub fn set_remote(&self, remote: Arc<dyn Remote>) -> bool {
-        self.0.set_remote(remote)
+    pub fn set_remote(&self, remote: Arc<dyn Remote>, mark: u64) -> bool {
+        self.0.set_remote(Link::new(remote, mark))
     }
 
     /// The task is back in the queue.

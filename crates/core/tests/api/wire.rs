@@ -35,15 +35,15 @@ impl Slot {
 }
 
 impl Remote for Slot {
-    fn try_revoke(&self) -> bool {
+    fn try_revoke(&self, _mark: u64) -> bool {
         self.step(REVOKED)
     }
 
-    fn started(&self) -> bool {
+    fn started(&self, _mark: u64) -> bool {
         self.word.load(Ordering::Acquire) == STARTED
     }
 
-    fn stop(&self, why: Stop, attempt: u32) {
+    fn stop(&self, _mark: u64, why: Stop, attempt: u32) {
         self.stops.lock().unwrap().push((why, attempt));
     }
 }
@@ -58,7 +58,7 @@ pub struct Sent {
 impl Sent {
     /// The worker starts it; false when it has been revoked.
     pub fn start(&self) -> bool {
-        if self.slot.started() {
+        if self.slot.started(0) {
             return true;
         }
         let started = self.slot.step(STARTED);
@@ -137,7 +137,7 @@ impl Wire {
 
     fn send_again(&self, mut sent: Sent) {
         sent.slot = Arc::new(Slot::new());
-        if sent.task.set_remote(sent.slot.clone()) {
+        if sent.task.set_remote(sent.slot.clone(), 0) {
             self.0.lock().unwrap().sent.push_back(sent);
         }
     }
@@ -202,7 +202,7 @@ impl Executor for Wire {
             Err(error) => return task.fail(error),
         };
         let slot = Arc::new(Slot::new());
-        if !task.set_remote(slot.clone()) {
+        if !task.set_remote(slot.clone(), 0) {
             return;
         }
         let mut state = self.0.lock().unwrap();

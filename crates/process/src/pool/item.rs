@@ -1,16 +1,17 @@
 //! A task in the pool, as bytes.
 
-use super::placement::{Placement, Remains};
-use super::stops::Seat;
+use super::seat::{Remains, Seat};
+use super::stops::Stops;
 use crate::attachments::packets;
 use crate::blocks::Blocks;
 use crate::handles::{Parcel, forget_parked};
 use crate::image;
 use crate::link::Bytes;
+use crate::slots::Page;
 use crate::wire::{Offsets, TaskHead, Ticket, describe_parts};
 use concurrent_futures_core::attach::Attachment;
 use concurrent_futures_core::codec::Parts;
-use concurrent_futures_core::task::{Call, Context, Entry, Remote};
+use concurrent_futures_core::task::{Call, Context, Entry};
 use concurrent_futures_core::{CodecError, CodecStep, Refusal, Task, TaskError, TaskErrorKind};
 use std::cell::Cell;
 use std::io;
@@ -30,8 +31,6 @@ pub(super) struct Item {
     pub(super) attempt: u32,
     /// How often a worker that had nothing else to do has not started it.
     pub(super) recalls: u32,
-    /// Made when the task is sent for the first time.
-    placement: Option<Arc<Placement>>,
     pub(super) more: Option<Box<More>>,
 }
 
@@ -66,9 +65,7 @@ impl Item {
     /// Encodes a task, of whose work nothing else is left. Runs the user's `Serialize`; not to be called with a lock held. A task that cannot be sent fails.
     pub(super) fn encode(task: Task) -> Option<Item> {
         match Self::call_of(&task) {
-            Ok((call, input, more)) => {
-                Some(Item { task, call, input, number: 0, attempt: 0, recalls: 0, placement: None, more })
-            }
+            Ok((call, input, more)) => Some(Item { task, call, input, number: 0, attempt: 0, recalls: 0, more }),
             Err(error) => {
                 task.fail(error);
                 None
@@ -153,26 +150,15 @@ impl Item {
         self.more.as_ref().map_or(0, |more| more.deaths)
     }
 
-    /// Offers the task in a slot. `false`: it is resolved, or core is about to resolve it; it must not be sent.
+    /// It is about to be sent, with this ticket, under which it is offered already. `false`: it is resolved; it must not be sent.
+    ///
+    /// Who resolves it while an attempt runs tells the worker of that attempt, and no later one. So core looks whether it is
+    /// resolved when the task can be found at its new place.
     pub(super) fn place(&mut self, seat: &Arc<Seat>, ticket: Ticket) -> bool {
         if self.task.has_policy() {
             self.attempt = self.task.attempts() + 1;
         }
-        if let Some(placement) = &self.placement {
-            if !placement.send(seat, ticket) {
-                return false;
-            }
-            // Who resolves it while an attempt runs tells the worker of that attempt, and no later one. So the look comes
-            // after the task can be found at its new place.
-            if self.task.is_done() {
-                placement.take_back();
-                return false;
-            }
-            return true;
-        }
-        let placement = Arc::new(Placement::sent(seat, ticket));
-        self.placement = Some(placement.clone());
-        self.task.set_remote(placement)
+        self.task.set_remote(seat.clone(), ticket.mark())
     }
 
     /// Whether an attempt that has begun may be followed by another one.
@@ -180,47 +166,35 @@ impl Item {
         !self.handles_are_sent()
     }
 
-    /// The attempt is over, and another one follows.
-    pub(super) fn pause(&self) {
-        if let Some(placement) = &self.placement {
-            placement.pause();
-        }
+    /// The attempt is over, and another one follows. `false`: it is resolved.
+    pub(super) fn pause(&self, stops: &Arc<Stops>) -> bool {
+        self.task.set_remote(stops.clone(), self.number)
     }
 
     /// Its worker has answered, or is dead, and it is about to be resolved. All the rest is dropped before anybody learns of the
     /// outcome: shared memory among it can be used again for the next task.
     pub(super) fn over(self) -> Task {
-        if let Some(placement) = &self.placement {
-            placement.over();
-        }
         self.task
     }
 
     /// To send it elsewhere. `false`: it has started or was cancelled.
-    pub(super) fn take_back(&self) -> bool {
-        self.placement.as_ref().is_some_and(|placement| placement.take_back())
-    }
-
-    /// For good. `false`: it has started.
-    pub(super) fn revoke(&self) -> bool {
-        self.placement.as_ref().is_none_or(|placement| placement.try_revoke())
-    }
-
-    /// Nobody wants it any more.
-    pub(super) fn is_revoked(&self) -> bool {
-        self.task.is_done() || self.placement.as_ref().is_some_and(|placement| placement.is_revoked())
-    }
-
-    /// Whether a worker has started it.
-    pub(super) fn has_started(&self) -> bool {
-        self.placement.as_ref().is_some_and(|placement| placement.started())
+    pub(super) fn take_back(&self, page: &Page, ticket: Ticket) -> bool {
+        let taken = page.revoke(ticket);
+        if taken {
+            self.task.clear_remote();
+        }
+        taken
     }
 
     /// Its worker is dead.
-    pub(super) fn bury(&self) -> Remains {
-        match self.placement.as_ref().map_or(Remains::Unstarted, |placement| placement.bury()) {
+    pub(super) fn bury(&self, seat: &Seat, ticket: Ticket) -> Remains {
+        match seat.judge(ticket) {
             // Its handles have gone with the worker.
             Remains::Unstarted if self.handles_are_sent() => Remains::Lost,
+            Remains::Unstarted => {
+                self.task.clear_remote();
+                Remains::Unstarted
+            }
             remains => remains,
         }
     }

@@ -1,14 +1,14 @@
 //! One worker, as the pool's state knows it.
 
 use super::item::{Handles, Item, descriptors_error, handles_error};
+use super::seat::Seat;
 use super::state::After;
-use super::stops::Seat;
 use crate::attachments::{Attached, PACKETS_MAX, Tray};
 use crate::handles::{Parcel, ParentLane, worker_is_gone};
 use crate::launch::WorkerId;
 use crate::link::{Bytes, Outbound, TOGETHER, Together};
 use crate::notes::Notes;
-use crate::slots::SLOTS;
+use crate::slots::{Page, SLOTS};
 use crate::wire::{Down, Ticket};
 use concurrent_futures_core::attach::{Arrived, Attachment};
 use concurrent_futures_core::task::{Context, Grace};
@@ -63,6 +63,7 @@ pub(super) struct Member {
     pub(super) idle_since: Option<Instant>,
     outbound: Arc<dyn Outbound>,
     pub(super) seat: Arc<Seat>,
+    page: Arc<Page>,
     /// The task that it runs is to end; until then it gets no other.
     pub(super) stopping: Option<Ticket>,
     /// For channel handles, which cannot be bytes.
@@ -85,6 +86,8 @@ pub(super) struct Member {
     bytes: usize,
     /// Flights ever; gives the tickets.
     sent: u64,
+    /// Tickets that were given and not sent. None is used again: somebody may have it still.
+    skipped: u32,
     /// Tasks that have run.
     served: usize,
     window: usize,
@@ -125,7 +128,7 @@ pub(super) enum Unsent {
 pub(super) struct Misfit;
 
 impl Member {
-    pub(super) fn new(outbound: Arc<dyn Outbound>, tray: Tray, seat: Seat) -> Self {
+    pub(super) fn new(outbound: Arc<dyn Outbound>, tray: Tray, page: Arc<Page>, seat: Seat) -> Self {
         Member {
             id: seat.worker,
             stage: Stage::Starting,
@@ -139,6 +142,7 @@ impl Member {
             idle_since: None,
             outbound,
             seat: Arc::new(seat),
+            page,
             stopping: None,
             lane: ParentLane::default(),
             tray,
@@ -150,6 +154,7 @@ impl Member {
             live: 0,
             bytes: 0,
             sent: 0,
+            skipped: 0,
             served: 0,
             window: WINDOW_MIN,
             busy_since: None,
@@ -209,8 +214,11 @@ impl Member {
     /// Sends a task, with the next [`deliver`](Self::deliver).
     pub(super) fn send(&mut self, mut item: Item) -> Result<(), Unsent> {
         debug_assert!(self.flights.len() < SLOTS);
-        let ticket = Ticket { slot: (self.sent % SLOTS as u64) as u16, seq: (self.sent / SLOTS as u64) as u32 };
+        let seq = ((self.sent / SLOTS as u64) as u32).wrapping_add(self.skipped);
+        let ticket = Ticket { slot: (self.sent % SLOTS as u64) as u16, seq };
+        self.page.offer(ticket);
         if !item.place(&self.seat, ticket) {
+            self.skipped = self.skipped.wrapping_add(1);
             return Err(Unsent::Resolved(Box::new(item)));
         }
         let packets = item.packets();
@@ -225,7 +233,13 @@ impl Member {
                 Err(error) => {
                     // The worker has not heard of it: if it is not taken back, it has been revoked.
                     let item = Box::new(item);
-                    return Err(if item.take_back() { Unsent::Failed(item, error) } else { Unsent::Resolved(item) });
+                    self.skipped = self.skipped.wrapping_add(1);
+                    self.seat.met_revoked(ticket);
+                    return Err(if item.take_back(&self.page, ticket) {
+                        Unsent::Failed(item, error)
+                    } else {
+                        Unsent::Resolved(item)
+                    });
                 }
             }
         }
@@ -370,7 +384,7 @@ impl Member {
     /// The worker has answered with a result.
     pub(super) fn finished(&mut self, ticket: Ticket) -> Result<Item, Misfit> {
         // Nor is it done before it was started.
-        if !self.seat.page.has_started(ticket) {
+        if !self.page.has_started(ticket) {
             return Err(Misfit);
         }
         let item = self.answered(ticket)?.ok_or(Misfit)?;
@@ -381,11 +395,13 @@ impl Member {
     /// The worker has met a task that was revoked. Gives the item if it was core that revoked it.
     pub(super) fn met_revoked(&mut self, ticket: Ticket) -> Result<Option<Item>, Misfit> {
         // What the page says, the worker could have written: nobody would resolve a task that core has not revoked.
-        let is_live = |flight: &Flight| flight.item.as_ref().is_some_and(|item| !item.is_revoked());
-        if !self.seat.page.is_revoked(ticket) || self.flights.front().is_some_and(is_live) {
+        let is_live = |item: &Item| !item.task.is_done() && !self.seat.has_revoked(ticket);
+        if !self.page.is_revoked(ticket) || self.current(ticket).is_some_and(is_live) {
             return Err(Misfit);
         }
-        self.answered(ticket)
+        let answered = self.answered(ticket)?;
+        self.seat.met_revoked(ticket);
+        Ok(answered)
     }
 
     fn answered(&mut self, ticket: Ticket) -> Result<Option<Item>, Misfit> {
@@ -434,7 +450,8 @@ impl Member {
             if items.len() == count {
                 break;
             }
-            items.extend(flight.item.take_if(|item| item.can_be_buffered() && item.take_back()));
+            let (page, ticket) = (&self.page, flight.ticket);
+            items.extend(flight.item.take_if(|item| item.can_be_buffered() && item.take_back(page, ticket)));
         }
         self.removed(&items);
         if !items.is_empty() {
@@ -448,7 +465,7 @@ impl Member {
     pub(super) fn stop(&mut self, ticket: Ticket, attempt: u32) -> Option<Result<Grace, Item>> {
         let flight = self.flights.iter_mut().find(|flight| flight.ticket == ticket)?;
         let item = flight.item.as_ref().filter(|item| item.attempt == attempt || item.task.is_done())?;
-        if !item.revoke() {
+        if !revoke(&self.page, &self.seat, ticket) {
             self.stopping = Some(ticket);
             return Some(Ok(item.task.grace()));
         }
@@ -460,25 +477,31 @@ impl Member {
     /// It has started what comes after this task: it is done with it, and the answer is on its way.
     pub(super) fn is_past(&self, ticket: Ticket) -> bool {
         let after = self.flights.iter().skip_while(|flight| flight.ticket != ticket).skip(1);
-        after.filter_map(|flight| flight.item.as_ref()).any(Item::has_started)
+        after.filter(|flight| flight.item.is_some()).any(|flight| self.page.has_started(flight.ticket))
     }
 
-    /// The tasks that it has.
-    pub(super) fn items(&self) -> impl Iterator<Item = &Item> {
-        self.flights.iter().filter_map(|flight| flight.item.as_ref())
+    /// The tasks that it has, and whether it has started them.
+    pub(super) fn items(&self) -> impl Iterator<Item = (&Item, bool)> {
+        self.flights.iter().filter_map(|flight| Some((flight.item.as_ref()?, self.page.has_started(flight.ticket))))
+    }
+
+    /// Whether it has taken the task.
+    pub(super) fn has_started(&self, ticket: Ticket) -> bool {
+        self.page.has_started(ticket)
     }
 
     /// The first of its tasks, if it has not started that.
     pub(super) fn next_unstarted(&self) -> Option<(Ticket, &Item)> {
         let (ticket, item) = self.flights.iter().find_map(|flight| Some((flight.ticket, flight.item.as_ref()?)))?;
-        (!item.has_started()).then_some((ticket, item))
+        (!self.page.has_started(ticket)).then_some((ticket, item))
     }
 
     /// Takes back everything that it has not started. It gets nothing more before it has answered.
     pub(super) fn recall_all(&mut self) -> Vec<Item> {
         let mut items = Vec::new();
         for flight in &mut self.flights {
-            items.extend(flight.item.take_if(|item| item.can_be_buffered() && item.take_back()));
+            let (page, ticket) = (&self.page, flight.ticket);
+            items.extend(flight.item.take_if(|item| item.can_be_buffered() && item.take_back(page, ticket)));
         }
         self.removed(&items);
         self.takes_nothing |= !items.is_empty();
@@ -488,8 +511,9 @@ impl Member {
 
     /// Takes out everything that has not started, for good.
     pub(super) fn revoke_all(&mut self) -> Vec<Item> {
-        let items: Vec<Item> =
-            self.flights.iter_mut().filter_map(|flight| flight.item.take_if(|item| item.revoke())).collect();
+        let (page, seat) = (&self.page, &self.seat);
+        let revoked = |flight: &mut Flight| flight.item.take_if(|_| revoke(page, seat, flight.ticket));
+        let items: Vec<Item> = self.flights.iter_mut().filter_map(revoked).collect();
         self.removed(&items);
         items
     }
@@ -523,4 +547,9 @@ impl Member {
         self.packets = 0;
         self.flights.drain(..).filter_map(|flight| Some((flight.ticket, flight.item?))).collect()
     }
+}
+
+/// Takes a task back for good. `false`: it has started.
+fn revoke(page: &Page, seat: &Seat, ticket: Ticket) -> bool {
+    page.revoke(ticket) || seat.has_revoked(ticket)
 }

@@ -9,7 +9,7 @@ mod item;
 mod limits;
 mod member;
 mod news;
-mod placement;
+mod seat;
 mod settling;
 mod setup;
 mod state;

@@ -69,7 +69,7 @@ impl Inner {
     fn again(&self, item: Item, pause: Option<Duration>) -> Option<Item> {
         let Some(pause) = pause else { return Some(item) };
         let mut after = After::default();
-        let item = self.lock().try_again(item, pause, Instant::now(), &mut after);
+        let item = self.lock().try_again(item, pause, Instant::now(), &self.stops, &mut after);
         self.finish(after);
         item
     }

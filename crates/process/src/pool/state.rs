@@ -208,7 +208,7 @@ impl State {
         let Some(member) = self.members.get(&id) else { return Ok(()) };
         let item = member.current(ticket).ok_or(Misfit)?;
         // Once, and not before its slot says so: it could not be stopped, or its time would begin anew.
-        if !item.has_started() || item.task.attempts() + 1 != item.attempt {
+        if !member.has_started(ticket) || item.task.attempts() + 1 != item.attempt {
             return Err(Misfit);
         }
         item.task.begin_attempt();
@@ -275,17 +275,13 @@ impl State {
 
     /// What is not done, in the order of submission.
     pub(super) fn unfinished(&self) -> Vec<UnfinishedTask> {
-        let mut items: Vec<&Item> = self
-            .queue
-            .iter()
-            .chain(self.paused.values())
-            .chain(self.members.values().flat_map(Member::items))
-            .collect();
-        items.sort_unstable_by_key(|item| item.number);
-        items.retain(|item| !item.task.is_done());
+        let waiting = self.queue.iter().chain(self.paused.values()).map(|item| (item, false));
+        let mut items: Vec<(&Item, bool)> = waiting.chain(self.members.values().flat_map(Member::items)).collect();
+        items.sort_unstable_by_key(|(item, _)| item.number);
+        items.retain(|(item, _)| !item.task.is_done());
         items
             .into_iter()
-            .map(|item| UnfinishedTask::new(item.task.id(), item.task.name().map(Into::into), item.has_started()))
+            .map(|(item, runs)| UnfinishedTask::new(item.task.id(), item.task.name().map(Into::into), runs))
             .collect()
     }
 

@@ -1,12 +1,10 @@
 //! Wishes for the supervisor that come from where no lock of the pool's may be taken: from the timer, from whoever aborts, and
 //! from whoever cancels.
 
-use super::intake::Intake;
 use crate::launch::WorkerId;
-use crate::slots::Page;
 use crate::sys::bell::Bell;
 use crate::wire::Ticket;
-use concurrent_futures_core::task::Stop;
+use concurrent_futures_core::task::{Remote, Stop};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +19,8 @@ pub(super) struct StopRequest {
     pub(super) why: Stop,
 }
 
-/// What the supervisor has not looked at yet.
+/// What the supervisor has not looked at yet. It is the link of a task between two attempts, which nobody needs to ask whether it
+/// may be cancelled.
 #[derive(Debug)]
 pub(super) struct Stops {
     requests: Mutex<Vec<StopRequest>>,
@@ -35,14 +34,14 @@ impl Stops {
         Stops { requests: Mutex::default(), cancelled: AtomicBool::new(false), bell }
     }
 
-    fn request(&self, request: StopRequest) {
+    pub(super) fn request(&self, request: StopRequest) {
         self.requests.lock().push(request);
         // After it: the supervisor silences the bell before it looks.
         self.bell.ring();
     }
 
-    /// A task that pauses is to be forgotten.
-    pub(super) fn cancelled(&self) {
+    /// A task that pauses is resolved, and to be forgotten.
+    fn cancelled(&self) {
         self.cancelled.store(true, Ordering::Release);
         self.bell.ring();
     }
@@ -56,17 +55,20 @@ impl Stops {
     }
 }
 
-/// One worker, as the tasks at it know it.
-#[derive(Debug)]
-pub(super) struct Seat {
-    pub(super) worker: WorkerId,
-    pub(super) page: Arc<Page>,
-    pub(super) stops: Arc<Stops>,
-    pub(super) intake: Arc<Intake>,
-}
+impl Remote for Stops {
+    fn try_revoke(&self, _mark: u64) -> bool {
+        true
+    }
 
-impl Seat {
-    pub(super) fn stop(&self, ticket: Ticket, attempt: u32, why: Stop) {
-        self.stops.request(StopRequest { worker: self.worker, ticket, attempt, why });
+    fn revoked(&self, _mark: u64) {
+        self.cancelled();
+    }
+
+    fn started(&self, _mark: u64) -> bool {
+        false
+    }
+
+    fn stop(&self, _mark: u64, _why: Stop, _attempt: u32) {
+        self.cancelled();
     }
 }

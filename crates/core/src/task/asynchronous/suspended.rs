@@ -216,7 +216,7 @@ where
     F: Future<Output = Result<T, TaskErrorKind>> + Send + 'static,
 {
     /// It has started, and is taken back all the same, at its await point.
-    fn try_revoke(&self) -> bool {
+    fn try_revoke(&self, _mark: u64) -> bool {
         let is_taken = self.take();
         if is_taken {
             self.drop_future();
@@ -225,12 +225,12 @@ where
         is_taken
     }
 
-    fn started(&self) -> bool {
+    fn started(&self, _mark: u64) -> bool {
         true
     }
 
     /// Whoever polls it next sees to it.
-    fn stop(&self, _why: Stop, _attempt: u32) {
+    fn stop(&self, _mark: u64, _why: Stop, _attempt: u32) {
         if let Some(me) = self.me.upgrade() {
             me.wake();
         }

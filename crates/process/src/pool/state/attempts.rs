@@ -3,9 +3,10 @@
 use super::{After, State};
 use crate::launch::WorkerId;
 use crate::pool::item::Item;
-use crate::pool::stops::StopRequest;
+use crate::pool::stops::{StopRequest, Stops};
 use crate::wire::Ticket;
 use concurrent_futures_core::task::Grace;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -46,14 +47,14 @@ impl State {
         item: Item,
         pause: Duration,
         now: Instant,
+        stops: &Arc<Stops>,
         after: &mut After,
     ) -> Option<Item> {
         if self.cancelling {
             return Some(item);
         }
-        item.pause();
         // Who resolves it from now on finds it pausing, and rings; who did before meant the attempt that is over.
-        if item.task.is_done() {
+        if !item.pause(stops) {
             return Some(item);
         }
         self.finished -= 1;
@@ -90,13 +91,13 @@ impl State {
         }
     }
 
-    /// Lets go of what core has resolved, or resolves now, between two attempts.
+    /// Lets go of what core has resolved between two attempts.
     pub(in crate::pool) fn forget_cancelled(&mut self, after: &mut After) {
-        let cancelled: Vec<Item> =
-            self.paused.extract_if(.., |_, item| item.is_revoked()).map(|(_, item)| item).collect();
-        after.room |= !cancelled.is_empty();
-        for item in cancelled {
-            self.release(item, after);
-        }
+        let cancelled = self.paused.extract_if(.., |_, item| item.task.is_done()).map(|(_, item)| item);
+        let before = after.spent.len();
+        // The future may stay for longer than the pool.
+        after.spent.extend(cancelled.inspect(|item| item.task.clear_remote()));
+        self.finished += (after.spent.len() - before) as u64;
+        after.room |= after.spent.len() > before;
     }
 }

@@ -3,7 +3,7 @@
 use super::{After, Estate, State};
 use crate::launch::WorkerId;
 use crate::pool::member::{Member, Process, Stage};
-use crate::pool::placement::Remains;
+use crate::pool::seat::Remains;
 use crate::wire::Down;
 use concurrent_futures_core::KilledBy;
 use rustix::process::Signal;
@@ -71,12 +71,13 @@ impl State {
         };
         let mut unstarted = Vec::new();
         for (ticket, item) in member.take_flights() {
-            match item.bury() {
+            match item.bury(&member.seat, ticket) {
                 Remains::Unstarted => unstarted.push(item),
                 Remains::Lost => estate.lost.push((ticket, item)),
                 Remains::Revoked => self.release(item, after),
             }
         }
+        member.seat.close();
         self.finished += estate.lost.len() as u64;
         self.requeue(unstarted);
         self.recall();

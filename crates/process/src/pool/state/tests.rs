@@ -10,7 +10,8 @@ use crate::attachments::Tray;
 use crate::link::Bytes;
 use crate::pool::intake::Intake;
 use crate::pool::member::Stage;
-use crate::pool::stops::{Seat, Stops};
+use crate::pool::seat::Seat;
+use crate::pool::stops::Stops;
 use crate::slots::Page;
 use crate::sys::bell::Bell;
 use crate::wire::{DOWN, Down, Head, Ticket};
@@ -175,7 +176,8 @@ impl Rig {
             self.state.add(Member::new(
                 posted.clone(),
                 Tray::pair().unwrap().0,
-                Seat { worker, page: page.clone(), stops, intake },
+                page.clone(),
+                Seat::new(worker, page.clone(), stops, intake),
             ));
             self.workers.insert(id, Worker { posted, page, running: None, served: 0, leaving: false });
             if ready {
@@ -256,7 +258,8 @@ impl Rig {
     /// As the supervisor does it.
     fn again(&mut self, item: Item, pause: Option<Duration>) -> Option<Item> {
         let Some(pause) = pause else { return Some(item) };
-        let item = self.step(|state, after| state.try_again(item, pause, Instant::now(), after));
+        let stops = self.stops.clone();
+        let item = self.step(|state, after| state.try_again(item, pause, Instant::now(), &stops, after));
         self.again += usize::from(item.is_none());
         item
     }

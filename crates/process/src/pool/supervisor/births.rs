@@ -8,9 +8,9 @@ use crate::launch::{Born, Ends, WorkerId};
 use crate::link::{self, Pair, Wiring};
 use crate::pool::intake::Intake;
 use crate::pool::member::{Member, Process};
+use crate::pool::seat::Seat;
 use crate::pool::setup::SetupCall;
 use crate::pool::state::After;
-use crate::pool::stops::Seat;
 use crate::slots::Page;
 use crate::sys::oom::OomCounters;
 use crate::sys::poller::Interest;
@@ -119,8 +119,8 @@ impl Supervisor {
         let printed = capture.then(|| Printed::watched(&self.poller, Token::Output(id).encode())).transpose()?;
         let (printed, output) = printed.unzip();
         let intake = Arc::new(Intake::new(id, inbound, Arc::downgrade(&self.pool), capture));
-        let seat = Seat { worker: id, page: page.clone(), stops: self.pool.stops.clone(), intake: intake.clone() };
-        let member = Member::new(outbound.clone(), tray, seat).alone(capture);
+        let seat = Seat::new(id, page.clone(), self.pool.stops.clone(), intake.clone());
+        let member = Member::new(outbound.clone(), tray, page.clone(), seat).alone(capture);
         self.pool.lock().add(member);
         let post = Post {
             name: name.clone(),

@@ -46,7 +46,7 @@ fn the_supervisor_is_told_of_a_pause_that_another_thread_begins() {
     let mut rig = Rig::new(1, None);
     let item = over(&mut rig);
     let mut after = After::default();
-    assert!(rig.state.try_again(item, IDLE, Instant::now(), &mut after).is_none());
+    assert!(rig.state.try_again(item, IDLE, Instant::now(), &rig.stops, &mut after).is_none());
     assert!(after.ring);
     after.carry_out();
 }

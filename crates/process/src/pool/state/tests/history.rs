@@ -103,8 +103,8 @@ proptest! {
                 Deed::StopAnother(n, attempt) => {
                     let at = nth(&rig, n).and_then(|id| Some((id, rig.workers[&id].running?)));
                     if let Some((id, ticket)) = at {
-                        let task = rig.state.members[&WorkerId(id)].items().find(|item| item.has_started());
-                        let resolved = task.is_none_or(|item| item.task.is_done());
+                        let task = rig.state.members[&WorkerId(id)].items().find(|(_, runs)| *runs);
+                        let resolved = task.is_none_or(|(item, _)| item.task.is_done());
                         let request = StopRequest { worker: WorkerId(id), ticket, attempt, why: Stop::Timeout };
                         let patience = rig.step(|state, after| state.stop(request, after));
                         prop_assert!(patience.is_none() || resolved);
