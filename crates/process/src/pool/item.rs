@@ -179,7 +179,16 @@ impl Item {
 
     /// To send it elsewhere. `false`: it has started or was cancelled.
     pub(super) fn take_back(&self, page: &Page, ticket: Ticket) -> bool {
-        let taken = page.revoke(ticket);
+        self.unlinked_if(page.revoke(ticket))
+    }
+
+    /// For good. `false`: it has started.
+    pub(super) fn revoke(&self, page: &Page, seat: &Seat, ticket: Ticket) -> bool {
+        self.unlinked_if(page.revoke(ticket) || seat.has_revoked(ticket))
+    }
+
+    /// What is at no worker any more can be cancelled without asking anybody.
+    fn unlinked_if(&self, taken: bool) -> bool {
         if taken {
             self.task.clear_remote();
         }
@@ -191,11 +200,10 @@ impl Item {
         match seat.judge(ticket) {
             // Its handles have gone with the worker.
             Remains::Unstarted if self.handles_are_sent() => Remains::Lost,
-            Remains::Unstarted => {
-                self.task.clear_remote();
-                Remains::Unstarted
+            remains => {
+                self.unlinked_if(remains == Remains::Unstarted);
+                remains
             }
-            remains => remains,
         }
     }
 }

@@ -465,7 +465,7 @@ impl Member {
     pub(super) fn stop(&mut self, ticket: Ticket, attempt: u32) -> Option<Result<Grace, Item>> {
         let flight = self.flights.iter_mut().find(|flight| flight.ticket == ticket)?;
         let item = flight.item.as_ref().filter(|item| item.attempt == attempt || item.task.is_done())?;
-        if !revoke(&self.page, &self.seat, ticket) {
+        if !item.revoke(&self.page, &self.seat, ticket) {
             self.stopping = Some(ticket);
             return Some(Ok(item.task.grace()));
         }
@@ -512,7 +512,7 @@ impl Member {
     /// Takes out everything that has not started, for good.
     pub(super) fn revoke_all(&mut self) -> Vec<Item> {
         let (page, seat) = (&self.page, &self.seat);
-        let revoked = |flight: &mut Flight| flight.item.take_if(|_| revoke(page, seat, flight.ticket));
+        let revoked = |flight: &mut Flight| flight.item.take_if(|item| item.revoke(page, seat, flight.ticket));
         let items: Vec<Item> = self.flights.iter_mut().filter_map(revoked).collect();
         self.removed(&items);
         items
@@ -547,9 +547,4 @@ impl Member {
         self.packets = 0;
         self.flights.drain(..).filter_map(|flight| Some((flight.ticket, flight.item?))).collect()
     }
-}
-
-/// Takes a task back for good. `false`: it has started.
-fn revoke(page: &Page, seat: &Seat, ticket: Ticket) -> bool {
-    page.revoke(ticket) || seat.has_revoked(ticket)
 }
