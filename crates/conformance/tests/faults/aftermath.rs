@@ -2,7 +2,7 @@
 
 use concurrent_futures_conformance::descendants;
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 /// The variable that marks a row's program and everything that descends from it, whoever its parent is by now.
 pub const MARK: &str = "CONCURRENT_FUTURES_FAULTS_ROW";
+
+/// Where named shared memory is.
+const NAMES: &str = "/dev/shm";
 
 /// What is done behind the back of a test, such as the end of a thread that nobody waits for, is done by then.
 const SETTLES: Duration = Duration::from_secs(20);
@@ -23,7 +26,7 @@ pub struct Belongings {
     descriptors: Vec<String>,
     /// Files in the temporary directory, which is this row's own.
     files: BTreeSet<PathBuf>,
-    /// Names of shared memory and semaphores, of the whole system.
+    /// Names of shared memory and semaphores, of the whole system, without directories.
     shared: BTreeSet<OsString>,
 }
 
@@ -41,8 +44,15 @@ impl Belongings {
         let mark = std::env::var(MARK).expect("rows run in programs that are marked");
         let me = std::process::id();
         let processes = descendants(me).into_iter().chain(marked(&mark)).filter(|process| *process != me).collect();
-        let shared = fs::read_dir("/dev/shm").into_iter().flatten().flatten().map(|entry| entry.file_name()).collect();
+        let names = fs::read_dir(NAMES).into_iter().flatten().flatten();
+        let files_only = names.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()));
+        let shared = files_only.map(|entry| entry.file_name()).collect();
         Belongings { processes, descriptors, files: files(&std::env::temp_dir()), shared }
+    }
+
+    /// Nothing descends from this process.
+    pub fn has_no_processes(&self) -> bool {
+        self.processes.is_empty()
     }
 
     /// Asserts that there is no more now than there was then.
@@ -63,7 +73,8 @@ impl Belongings {
         now.processes == self.processes
             && now.descriptors == self.descriptors
             && now.files == self.files
-            && now.shared.is_subset(&self.shared)
+            // What another program uses is that one's: all of this row's have ended.
+            && now.shared.difference(&self.shared).all(|name| is_in_use(name))
     }
 
     fn excess(&self, now: &Self) -> String {
@@ -81,6 +92,18 @@ impl Belongings {
         let _ = write!(words, "files: {files:?}, shared memory: {shared:?}");
         words
     }
+}
+
+/// Whether any process has mapped or opened what has this name.
+fn is_in_use(name: &OsStr) -> bool {
+    let path = Path::new(NAMES).join(name);
+    let mut processes = fs::read_dir("/proc").expect("/proc is there").flatten();
+    processes.any(|process| {
+        let maps = fs::read_to_string(process.path().join("maps")).unwrap_or_default();
+        let mut open = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+        maps.lines().any(|line| path.to_str().is_some_and(|path| line.ends_with(path)))
+            || open.any(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == path))
+    })
 }
 
 /// The processes with this mark in their environment. A zombie has none, but parents who know it.

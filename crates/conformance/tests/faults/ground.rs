@@ -3,7 +3,7 @@
 use concurrent_futures::ipc_channel::ipc::{IpcReceiver, IpcSender, channel};
 use concurrent_futures::process::ProcessPoolBuilder;
 use concurrent_futures::{Death, ExecutorExt, Future, ProcessPoolExecutor, TaskError};
-use concurrent_futures_conformance::{Arrival, Kind, Soon, Stage, Ticket};
+use concurrent_futures_conformance::{Arrival, Kind, Soon, Stage, Ticket, until};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +116,19 @@ pub fn occupy(
 pub fn strike(process: u32, signal: Signal) {
     let pid = i32::try_from(process).ok().and_then(Pid::from_raw).expect("a process has a positive number");
     kill_process(pid, signal).unwrap_or_else(|error| panic!("{signal:?} to {process}: {error}"));
+}
+
+/// Stops a process that is known to be there, and returns when it does nothing any more.
+pub fn stop(process: u32) {
+    strike(process, Signal::STOP);
+    let is_stopped = |task: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    };
+    until("all its threads have stopped", || {
+        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it is there");
+        tasks.flatten().all(is_stopped)
+    });
 }
 
 /// Kills a worker of a pool that may be dead already: by a descriptor that was opened while the pool still had it, so that no

@@ -1,19 +1,44 @@
 //! Rows 18, 19, 22 and 23: tasks that take too long, or too much, and workers that do nothing any more.
 
 use crate::bystanders::{Bystanders, assert_usable};
-use crate::ground::{Ground, Load, death, hold, pid, strike};
+use crate::ground::{Ground, Load, death, hold, pid, stop, strike, strike_worker};
 use crate::rows;
 use concurrent_futures::{ExecutorExt, Future, Grace, KilledBy, task};
-use concurrent_futures_conformance::{Soon, Stage, Ticket, until, wait_for_end};
+use concurrent_futures_conformance::{Arrival, Soon, Stage, Ticket, until, wait_for_end};
 use rustix::process::Signal;
 use std::io::Write;
 use std::time::Duration;
 
-/// Long enough for a task to start in any case, and short enough to be waited for.
+/// Mostly long enough for a task to start, and short enough to be waited for.
 const SHORT: Duration = Duration::from_millis(150);
 
 fn at_once() -> Grace {
     Grace::new().ask(Duration::ZERO).terminate(Duration::from_millis(50))
+}
+
+/// A task that has a limit and has begun, which it says on the stage, and for which `is_in_time` holds, before its time was up.
+/// Where the machine is too busy for that there is another one, which has more time.
+fn begun<T>(
+    stage: &Stage,
+    submit: impl Fn(Duration) -> Future<Load<T>>,
+    is_in_time: impl Fn(&Arrival) -> bool,
+) -> (Future<Load<T>>, Arrival) {
+    let mut limit = SHORT;
+    loop {
+        let future = submit(limit);
+        let mut heard = Vec::new();
+        until("it has begun, or its time is up", || {
+            let is_over = future.done();
+            heard.extend(stage.heard());
+            is_over || !heard.is_empty()
+        });
+        if let Some(arrival) = heard.pop().filter(&is_in_time) {
+            return (future, arrival);
+        }
+        let error = future.soon().map(drop).expect_err("its time is up");
+        assert!(error.is_timeout(), "{error}");
+        limit *= 4;
+    }
 }
 
 /// Ignores SIGTERM, and does nothing for ever.
@@ -30,9 +55,9 @@ fn row_18_a_task_ignores_sigterm(ground: Ground) {
     let (ex, stage) = (ground.pool(2), Stage::new());
     for _ in 0..3 {
         let bystanders = Bystanders::of(ground, &ex);
-        let task = ex.task(stubborn, ground.load(stage.ticket())).timeout(SHORT).grace(at_once());
-        let future = task.submit();
-        let worker = stage.next().pid();
+        let submit = |limit| ex.task(stubborn, ground.load(stage.ticket())).timeout(limit).grace(at_once()).submit();
+        let (future, arrival) = begun(&stage, submit, |_| true);
+        let worker = arrival.pid();
         let error = future.soon().map(drop).expect_err("its time is up");
         assert!(error.is_timeout(), "{error}");
         wait_for_end(worker);
@@ -66,13 +91,12 @@ fn row_19_one_of_many_is_stopped(ground: Ground) {
         let (ex, stage) = (ground.pool(2), Stage::new());
         let neighbour = ex.submit(hold, ground.load((stage.ticket(), 1)));
         let other = stage.next();
-        let mut task = ex.task(hold, ground.load((stage.ticket(), 2))).grace(at_once());
-        if !by_abort {
-            task = task.timeout(SHORT);
-        }
-        let victim = task.submit();
+        let submit = |limit| {
+            let task = ex.task(hold, ground.load((stage.ticket(), 2))).grace(at_once());
+            if by_abort { task.submit() } else { task.timeout(limit).submit() }
+        };
+        let (victim, arrival) = begun(&stage, submit, |_| true);
         let queued = Bystanders::of(ground, &ex);
-        let arrival = stage.next();
         if by_abort {
             assert!(victim.abort());
         }
@@ -217,10 +241,10 @@ fn spin(x: Load<Ticket>) -> Load<()> {
 fn row_23_a_task_spins_for_ever(ground: Ground) {
     let (ex, stage) = (ground.pool(2), Stage::new());
     let bystanders = Bystanders::of(ground, &ex);
-    let future = ex.task(spin, ground.load(stage.ticket())).timeout(SHORT).grace(at_once()).submit();
-    let worker = stage.next().pid();
+    let submit = |limit| ex.task(spin, ground.load(stage.ticket())).timeout(limit).grace(at_once()).submit();
+    let (future, arrival) = begun(&stage, submit, |_| true);
     assert!(future.soon().map(drop).expect_err("its time is up").is_timeout());
-    wait_for_end(worker);
+    wait_for_end(arrival.pid());
     bystanders.succeed();
     assert_usable(ground, &ex);
 }
@@ -228,9 +252,8 @@ fn row_23_a_task_spins_for_ever(ground: Ground) {
 fn row_23_a_worker_is_stopped(ground: Ground) {
     let (ex, stage) = (ground.pool(2), Stage::new());
     // One that has a limit is ended when its time is up, stopped or not.
-    let future = ex.task(hold, ground.load((stage.ticket(), 1))).timeout(SHORT).grace(at_once()).submit();
-    let arrival = stage.next();
-    strike(arrival.pid(), Signal::STOP);
+    let submit = |limit| ex.task(hold, ground.load((stage.ticket(), 1))).timeout(limit).grace(at_once()).submit();
+    let (future, arrival) = begun(&stage, submit, |arrival| strike_worker(&ex, arrival.pid(), Signal::STOP));
     let bystanders = Bystanders::of(ground, &ex);
     assert!(future.soon().map(drop).expect_err("its time is up").is_timeout());
     wait_for_end(arrival.pid());
@@ -239,7 +262,7 @@ fn row_23_a_worker_is_stopped(ground: Ground) {
     // One that has none waits until it is continued, and nobody else does.
     let future = ex.submit(hold, ground.load((stage.ticket(), 2)));
     let arrival = stage.next();
-    strike(arrival.pid(), Signal::STOP);
+    stop(arrival.pid());
     assert_usable(ground, &ex);
     assert!(!future.done());
     strike(arrival.pid(), Signal::CONT);

@@ -49,7 +49,7 @@ fn may_die(ground: Ground, number: u64) -> bool {
     ground.lane == Lane::Handles && number % 2 == 1
 }
 
-/// How long, and how often on average.
+/// How long at least, and how often on average.
 fn storm(ground: Ground) -> (Duration, Duration) {
     match ground.lane {
         Lane::Bytes => (Duration::from_secs(30), Duration::from_millis(40)),
@@ -63,6 +63,8 @@ fn row_11_workers_are_killed_at_random_under_load(ground: Ground) {
     let (time, mean) = storm(ground);
     let end = Instant::now() + time;
     let (mut done, mut repeated, mut died) = (0_u64, 0_u64, 0_usize);
+    // However slow the machine is.
+    let is_enough = |done: u64| done > 100 && kills.lock().expect("no panic").len() > 10;
     std::thread::scope(|scope| {
         let _over = Over(&over);
         scope.spawn(|| {
@@ -81,7 +83,7 @@ fn row_11_workers_are_killed_at_random_under_load(ground: Ground) {
         let mut dice = Dice::new();
         let mut under_way: VecDeque<(u64, Future<_>)> = VecDeque::new();
         for number in 0.. {
-            if Instant::now() < end {
+            if Instant::now() < end || !is_enough(done) {
                 let lane = if may_die(ground, number) { Lane::Handles } else { Lane::Bytes };
                 let load = Ground { lane, ..ground }.load((number, dice.below(2000)));
                 let task = ex.task(work, load).retries(1000).retry_on(RetryOn::WORKER_DEATH);
@@ -107,7 +109,6 @@ fn row_11_workers_are_killed_at_random_under_load(ground: Ground) {
     let kills = kills.into_inner().expect("no panic");
     println!("{done} tasks, {} kills, {repeated} tasks seen in a later attempt, {died} died", kills.len());
     assert!(died <= kills.len(), "each kill costs at most one task");
-    assert!(kills.len() > 10 && done > 100, "{} kills, {done} tasks", kills.len());
     until("the deaths are noticed", || ex.worker_pids().iter().all(|worker| !kills.contains(worker)));
     assert_usable(ground, &ex);
 }

@@ -73,6 +73,7 @@ pub fn run(name: &'static str, ground: Ground, row: fn(Ground)) {
     }
     concurrent_futures_conformance::run(move || {
         ground.warm_up();
+        until("the first pool is gone", || Belongings::now().has_no_processes());
         let before = Belongings::now();
         row(ground);
         before.are_all();
@@ -111,9 +112,33 @@ impl Scene {
     }
 
     /// Another file of the same program.
-    pub fn of_the_file(mut self, program: &Path) -> Self {
+    pub fn of_the_file(self, program: &Path) -> Self {
         let mut command = Command::new(program);
         command.args(self.0.get_args());
+        self.replace(command)
+    }
+
+    /// What the scene's tasks say is heard on this stage.
+    pub fn heard_by(mut self, stage: &Stage) -> Self {
+        self.0.env(STAGE, stage.name());
+        self
+    }
+
+    /// Whether [`with_pids_of_its_own`](Self::with_pids_of_its_own) can be had here: one must be root, or nearly so.
+    pub fn can_have_pids_of_its_own() -> bool {
+        let tried = Self::own_pids().args(["sh", "-c", "echo 1000 > /proc/sys/kernel/ns_last_pid"]).output();
+        tried.is_ok_and(|tried| tried.status.success())
+    }
+
+    /// In a name space of process numbers of its own, with the `/proc` of that.
+    pub fn with_pids_of_its_own(self) -> Self {
+        let mut command = Self::own_pids();
+        command.arg(self.0.get_program()).args(self.0.get_args());
+        self.replace(command)
+    }
+
+    /// By another command, with the same environment.
+    fn replace(mut self, mut command: Command) -> Self {
         for (name, value) in self.0.get_envs() {
             command.env(name, value.expect("none is removed"));
         }
@@ -121,10 +146,10 @@ impl Scene {
         self
     }
 
-    /// What the scene's tasks say is heard on this stage.
-    pub fn heard_by(mut self, stage: &Stage) -> Self {
-        self.0.env(STAGE, stage.name());
-        self
+    fn own_pids() -> Command {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
+        command
     }
 
     /// In a process group of its own.

@@ -1,7 +1,7 @@
 //! Rows 5 to 7: workers that die while a message is on its way.
 
 use crate::bystanders::{Bystanders, assert_usable};
-use crate::ground::{Ground, Lane, Load, assert_killed_by_others, death, pid, strike};
+use crate::ground::{Ground, Lane, Load, assert_killed_by_others, death, pid, stop, strike};
 use crate::relay::{Way, install};
 use crate::rows;
 use concurrent_futures::{ExecutorExt, Future, ProcessPoolExecutor};
@@ -231,7 +231,7 @@ fn row_07_a_stopped_worker_is_killed_under_a_large_argument(ground: Ground) {
     let ex = ground.pool(1);
     for size in [100, 64 << 10, 300 << 10, 8 * LARGE] {
         let worker = ex.submit(pid, ground.load(())).soon().expect("a fresh task").value;
-        strike(worker, Signal::STOP);
+        stop(worker);
         let stuck = ex.submit(measure, ground.load(ByteBuf::from(vec![7; size])));
         let behind = Bystanders::of(ground, &ex);
         assert!(!stuck.running());

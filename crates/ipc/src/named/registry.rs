@@ -24,8 +24,8 @@ pub(super) const PREFIX: &str = ".concurrent-futures-";
 pub(super) const NUMBER: usize = 17;
 
 /// How long who makes an object waits for the one who is just removing the last that had the name: microseconds, unless that one
-/// has been stopped.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// has been stopped, or has no turn on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Only its owner may open it.
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -64,7 +64,12 @@ pub(super) fn create(
     let len = u64::try_from(size).map_err(|_| io::ErrorKind::OutOfMemory)?;
     ftruncate(&fd, len)?;
     // Now there is room for it, or never: later it would be a SIGBUS.
-    retry_on_intr(|| fallocate(&fd, rustix::fs::FallocateFlags::empty(), 0, len))?;
+    let allocate = || retry_on_intr(|| fallocate(&fd, rustix::fs::FallocateFlags::empty(), 0, len));
+    match allocate() {
+        // What nobody has any more may fill it.
+        Err(Errno::NOSPC) if scavenge().is_ok() => allocate()?,
+        outcome => outcome?,
+    }
     prepare(&fd)?;
     let object = Object::of(name.clone(), &fstat(&fd)?);
     announce(&object);
@@ -306,15 +311,21 @@ fn remove_stale(name: &Name) -> bool {
     let Ok(stat) = statat(CWD, path_of(name), AtFlags::SYMLINK_NOFOLLOW) else { return true };
     let object = Object::of(name.clone(), &stat);
     match object.is_tracked().then(|| object.remove_if_left(false)) {
-        Some(Ok(Removal::Gone)) => true,
-        Some(Ok(Removal::Held)) => {
-            let is_going = open_by_name(name).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-            if is_going {
+        Some(Ok(Removal::Held)) => match open_by_name(name) {
+            // Somebody removes it at this moment.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 std::thread::yield_now();
+                true
             }
-            is_going
-        }
-        Some(Err(_)) | None => false,
+            Err(_) => false,
+            // Somebody has it. Should that one have let go of it just now, it is this look that has kept the name.
+            Ok((fd, object, _)) => {
+                drop(fd);
+                object.remove_if_left(false).is_ok_and(|removal| removal == Removal::Gone)
+            }
+        },
+        // Removed by this, or by somebody else, who takes away the entry as the last. What is not tracked still has its name.
+        Some(Ok(Removal::Gone) | Err(_)) | None => object.has_its_name().is_ok_and(|has_its_name| !has_its_name),
     }
 }
 
@@ -325,8 +336,13 @@ pub(super) fn scavenge() -> io::Result<usize> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         register => register?,
     };
+    let entries = match std::fs::read_dir(Register::path(user)) {
+        // Somebody else has removed the last entry, and the directory.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
     let mut left = 0;
-    for entry in std::fs::read_dir(Register::path(user))? {
+    for entry in entries {
         left += match register.remove_if_left(&entry?.file_name(), false) {
             Ok(Removal::Gone) => 0,
             // What cannot be removed now must not keep others from being removed.

@@ -81,15 +81,15 @@ fn a_file_is_refused() {
 fn nothing_is_left_of_those_that_are_gone() {
     let (reader, mut writer) = pipe().unwrap();
     let (never, _open) = pipe().unwrap();
-    for _ in 0..100 {
+    for _ in 0..1000 {
         let never = readable(&never).unwrap();
         writer.write_all(b"x").unwrap();
         block_on(select(readable(&reader).unwrap(), never)).factor_first().0.unwrap();
         (&reader).read_exact(&mut [0]).unwrap();
     }
     let reactor = Reactor::of_this_process().unwrap();
-    // Those of the tests beside this one may be there.
-    assert!(reactor.waiting.lock().len() < 50);
+    // Those of the tests beside this one may be there, some dozens.
+    assert!(reactor.waiting.lock().len() < 500);
 }
 
 #[test]
