@@ -241,8 +241,7 @@ fn survive_kills(pool: &ProcessPoolExecutor) {
     for round in 0..30 {
         let futures: Vec<_> = (0..20).map(|n| pool.submit(|(n, to): (u32, Writer)| (n, to), (n, to.clone()))).collect();
         if let Some(pid) = pool.worker_pids().get(round % 2) {
-            // It may have ended by itself meanwhile: it has not, they never do.
-            kill(*pid);
+            kill_again(*pid);
         }
         for (n, future) in futures.into_iter().enumerate() {
             match outcome(future) {

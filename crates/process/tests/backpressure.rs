@@ -26,7 +26,7 @@ fn row23_a_stopped_worker_holds_up_nobody_but_those_who_wait_for_room() {
         let pool = Arc::new(builder.max_workers(1).queue_bound(BOUND).build().unwrap());
         pool.warm_up().unwrap();
         let worker = pool.worker_pids()[0];
-        signal(worker, Signal::STOP);
+        stop(worker);
         // The first one fills the socket, the next ones the queue, and the others wait.
         let submitted = AtomicUsize::new(0);
         std::thread::scope(|s| {
@@ -64,7 +64,7 @@ fn row23_killing_a_pool_with_a_stopped_worker_frees_those_who_wait() {
     with_both(|builder| {
         let pool = Arc::new(builder.max_workers(1).queue_bound(1).build().unwrap());
         pool.warm_up().unwrap();
-        signal(pool.worker_pids()[0], Signal::STOP);
+        stop(pool.worker_pids()[0]);
         let submitters: Vec<_> = (0..4)
             .map(|_| {
                 let pool = pool.clone();
@@ -129,7 +129,7 @@ fn row23_a_worker_that_is_stopped_while_it_is_idle_keeps_no_task_and_no_pool() {
                 // Two: the other one takes it.
                 let pool = builder().max_workers(2).build().unwrap();
                 pool.warm_up().unwrap();
-                signal(pool.worker_pids()[0], Signal::STOP);
+                stop(pool.worker_pids()[0]);
                 let futures: Vec<_> = (0..20).map(|n| pool.submit(square, n)).collect();
                 for (n, future) in futures.into_iter().enumerate() {
                     assert_eq!(outcome(future).unwrap(), square(n as u64));
@@ -141,7 +141,7 @@ fn row23_a_worker_that_is_stopped_while_it_is_idle_keeps_no_task_and_no_pool() {
                 let pool = builder().max_workers(1).build().unwrap();
                 pool.warm_up().unwrap();
                 let stopped = pool.worker_pids()[0];
-                signal(stopped, Signal::STOP);
+                stop(stopped);
                 let future = pool.submit(square, 7);
                 assert_eq!(outcome(future).unwrap(), 49);
                 assert!(is_gone(stopped));

@@ -146,7 +146,7 @@ fn a_stopped_worker_does_not_outlive_a_killed_program() {
         let place = Place::new();
         let mut child = program(name, &place.path("."));
         let pids = pids(&place.path("."));
-        signal(pids[0], Signal::STOP);
+        stop(pids[0]);
         child.kill().unwrap();
         child.wait().unwrap();
         for pid in pids {

@@ -26,11 +26,19 @@ fn an_idle_pool_uses_no_cpu() {
         pool.warm_up().unwrap();
         assert_eq!(pool.map(|x: u64| x + 1, 0..1_000).map(Result::unwrap).sum::<u64>(), 500_500);
     }
-    std::thread::sleep(CALM);
-    let before = ticks();
-    std::thread::sleep(TIME);
-    let used = Duration::from_secs(ticks() - before) / clock_ticks_per_second() as u32;
-    assert!(used < MOST, "{used:?} in {TIME:?}");
+    let used = || {
+        std::thread::sleep(CALM);
+        let before = ticks();
+        std::thread::sleep(TIME);
+        Duration::from_secs(ticks() - before) / clock_ticks_per_second() as u32
+    };
+    // Whoever has no turn for so long on a busy machine still has to calm down.
+    let mut seen = Vec::new();
+    let is_calm = (0..5).any(|_| {
+        seen.push(used());
+        seen.last().is_some_and(|used| *used < MOST)
+    });
+    assert!(is_calm, "{seen:?} in {TIME:?} each");
     // They were only asleep.
     for pool in &pools {
         assert_eq!(pool.submit(|x: u64| x + 1, 1).result().unwrap(), 2);

@@ -182,7 +182,7 @@ fn nothing_is_left_when_the_last_holder_is_gone() {
             let futures: Vec<_> = (0..8).map(|_| pool.submit(|slice: SharedSlice<u64>| slice, slice.clone())).collect();
             let results: Vec<_> = (0..4).map(|n| pool.submit(numbers, n)).collect();
             if let Some(pid) = pool.worker_pids().get(round % 2) {
-                kill(*pid);
+                kill_again(*pid);
             }
             for future in futures {
                 assert!(outcome(future).map_or_else(|error| error.is_worker_death(), |back| back == slice));

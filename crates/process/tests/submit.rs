@@ -237,16 +237,22 @@ fn a_timeout_with_patience_fails_the_future_and_costs_nothing_else() {
 fn the_clock_of_a_timeout_starts_with_the_task() {
     let pool = pool(1);
     let place = Place::new();
-    let mut gate = place.gate("gate");
-    let first = pool.submit(wait_at, gate.path());
-    let limit = Duration::from_millis(200);
-    let waiting = pool.task(square, 3).timeout(limit).submit();
-    await_start(&first);
-    std::thread::sleep(limit * 2);
-    assert!(!waiting.done());
-    gate.open();
-    outcome(first).unwrap();
-    assert_eq!(outcome(waiting).unwrap(), 9);
+    // Even where everything stands still for a second, one of these is in time.
+    let limits = [200, 1000, 5000];
+    assert!(limits.into_iter().any(|limit| {
+        let mut gate = place.gate(&format!("gate {limit}"));
+        let first = pool.submit(wait_at, gate.path());
+        let limit = Duration::from_millis(limit);
+        let waiting = pool.task(square, 3).timeout(limit).submit();
+        await_start(&first);
+        std::thread::sleep(limit * 2);
+        assert!(!waiting.done());
+        gate.open();
+        outcome(first).unwrap();
+        let nine = outcome(waiting);
+        assert!(nine.as_ref().map_or_else(|error| error.is_timeout(), |nine| *nine == 9), "{nine:?}");
+        nine.is_ok()
+    }));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// A value that is ready to travel.
 type Sent = (Vec<u8>, Parcel);
@@ -48,9 +49,19 @@ fn says(sender: &IpcSender<String>, receiver: &IpcReceiver<String>) {
     assert_eq!(receiver.recv().expect("a message"), "hello");
 }
 
+/// For what is so when all have closed it: a program that another test starts may have a copy until it has come to its exec.
+#[track_caller]
+fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let limit = Instant::now() + Duration::from_secs(20);
+    while !is() {
+        assert!(Instant::now() < limit, "{what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// All senders are closed. A program that another test starts may have a copy until it has come to its exec.
 fn is_closed(receiver: &IpcReceiver<String>) -> bool {
-    let outcome = receiver.try_recv_timeout(std::time::Duration::from_secs(20));
+    let outcome = receiver.try_recv_timeout(Duration::from_secs(20));
     matches!(outcome, Err(ipc_channel::TryRecvError::IpcError(ipc_channel::IpcError::Disconnected)))
 }
 
@@ -290,7 +301,7 @@ fn lanes() -> (Lane, Lane) {
     let worker = worker.join().expect("no panic");
     let parcel = parent.receive(OTHER).expect("it was sent");
     drop(parcel);
-    assert!(sender.send(String::new()).is_err(), "the receiver has come back and is closed");
+    until("the receiver has come back and is closed", || sender.send(String::new()).is_err());
     (Lane::Parent(parent), Lane::Worker(worker))
 }
 
@@ -332,7 +343,7 @@ fn a_worker_opens_the_lane_for_its_first_result() {
     let bytes = worker.join().expect("no panic");
     let parcel = parent.receive(TICKET).expect("it was sent");
     says(&unpack::<IpcSender<String>>((bytes, parcel)).expect("it arrived"), &receiver);
-    assert_eq!(parent.receive(TICKET).expect_err("no more").kind(), io::ErrorKind::ConnectionReset);
+    until("no more", || parent.receive(TICKET).expect_err("no more").kind() == io::ErrorKind::ConnectionReset);
 }
 
 #[test]
@@ -364,7 +375,7 @@ fn a_parent_never_waits_for_a_worker() {
     let mut closed = ParentLane::default();
     assert_eq!(closed.receive(TICKET).expect_err("no lane").kind(), io::ErrorKind::InvalidData);
     let (control, _) = packet_pair().expect("a pair");
-    assert!(worker_is_gone(&closed.open(control.as_fd()).expect_err("nobody is there")));
+    until("nobody is there", || closed.open(control.as_fd()).is_err_and(|error| worker_is_gone(&error)));
     // One that asks again and again, and takes nothing.
     let (control, _deaf) = packet_pair().expect("a pair");
     set_nonblocking(&control, true).expect("a socket");

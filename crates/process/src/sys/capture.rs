@@ -92,7 +92,10 @@ mod tests {
         assert_eq!(tail.take(), (b"onetwo".to_vec(), false));
         writer.write_all(b"three").unwrap();
         drop(writer);
-        assert!(!tail.drain());
+        // A program that another test starts may have a copy until it has come to its exec.
+        while tail.drain() {
+            std::thread::yield_now();
+        }
         assert_eq!(tail.take(), (b"three".to_vec(), false));
     }
 

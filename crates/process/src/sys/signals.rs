@@ -92,12 +92,18 @@ fn change_mask(how: i32, set: &libc::sigset_t) -> io::Result<()> {
     if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
 }
 
+/// For tests that change what is ignored, which lets the kernel forget what is pending of it in all threads, and for those that look at
+/// what is pending.
+#[cfg(test)]
+pub(crate) static DISPOSITIONS: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_ignored_signal_is_seen_and_reset() {
+        let _alone = DISPOSITIONS.lock();
         // SIGURG is ignored by default, so that other tests of this binary do not notice.
         set_disposition(libc::SIGURG, libc::SIG_IGN).unwrap();
         assert!(is_ignored(libc::SIGURG));
@@ -108,10 +114,11 @@ mod tests {
 
     #[test]
     fn a_blocked_signal_is_read_from_its_descriptor() {
-        block(libc::SIGURG).unwrap();
-        let fd = descriptor(libc::SIGURG).unwrap();
-        // SAFETY: sends a signal that this thread blocks and whose default is to be ignored.
-        unsafe { libc::raise(libc::SIGURG) };
+        // One whose default is not to be ignored: while the test above resets those, the kernel forgets what is pending of them.
+        block(libc::SIGUSR2).unwrap();
+        let fd = descriptor(libc::SIGUSR2).unwrap();
+        // SAFETY: sends a signal that this thread blocks.
+        unsafe { libc::raise(libc::SIGUSR2) };
         let mut info = [0_u8; size_of::<libc::signalfd_siginfo>()];
         assert_eq!(rustix::io::read(&fd, &mut info).unwrap(), info.len());
         assert_eq!(rustix::io::read(&fd, &mut info), Err(rustix::io::Errno::AGAIN));

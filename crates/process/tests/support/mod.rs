@@ -137,9 +137,63 @@ pub fn kill(pid: u32) {
     signal(pid, rustix::process::Signal::KILL);
 }
 
+/// The same of one that may have been killed a moment ago, which the pool has not noticed.
+pub fn kill_again(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+    let killed = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    assert!(matches!(killed, Ok(()) | Err(rustix::io::Errno::SRCH)), "{killed:?}");
+}
+
 pub fn signal(pid: u32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
     rustix::process::kill_process(pid, signal).unwrap();
+}
+
+/// Returns when it does nothing any more.
+pub fn stop(pid: u32) {
+    signal(pid, rustix::process::Signal::STOP);
+    let is_stopped = |task: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    };
+    eventually("all its threads have stopped", || {
+        std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten().all(is_stopped)
+    });
+}
+
+/// A task with a limit of time that was `in_time` with what it has to do before its time was up. On a busy machine it may be too late for
+/// that, and the next one is given more.
+pub fn limited<T: Send + 'static, S>(
+    mut submit: impl FnMut(Duration) -> Future<T>,
+    mut in_time: impl FnMut() -> Option<S>,
+) -> (Future<T>, S) {
+    let mut limit = Duration::from_millis(40);
+    loop {
+        let future = submit(limit);
+        let mut seen = None;
+        eventually("it is in time, or its time is up", || {
+            let is_over = future.done();
+            seen = in_time();
+            is_over || seen.is_some()
+        });
+        if let Some(seen) = seen {
+            return (future, seen);
+        }
+        assert!(outcome(future).is_err_and(|error| error.is_timeout()));
+        limit *= 4;
+    }
+}
+
+/// The open files and the threads of this process, when it has no more of them than that.
+pub fn files_and_threads(at_most: (usize, usize)) -> (usize, usize) {
+    let count = |what: &str| std::fs::read_dir(format!("/proc/self/{what}")).unwrap().count();
+    let mut now = (0, 0);
+    // A thread that was joined is listed for a moment longer.
+    eventually(&format!("no more than {at_most:?} files and threads"), || {
+        now = (count("fd"), count("task"));
+        now.0 <= at_most.0 && now.1 <= at_most.1
+    });
+    now
 }
 
 pub fn exists(path: &Path) -> bool {
