@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -94,15 +95,17 @@ impl Belongings {
     }
 }
 
-/// Whether any process has mapped or opened what has this name.
+/// Whether any process has opened or mapped what has this name.
 fn is_in_use(name: &OsStr) -> bool {
-    let path = Path::new(NAMES).join(name);
+    let Ok(wanted) = fs::metadata(Path::new(NAMES).join(name)) else { return false };
+    let (major, minor) = (libc::major(wanted.dev()), libc::minor(wanted.dev()));
+    let mapped = format!(" {major:02x}:{minor:02x} {} ", wanted.ino());
     let mut processes = fs::read_dir("/proc").expect("/proc is there").flatten();
     processes.any(|process| {
         let maps = fs::read_to_string(process.path().join("maps")).unwrap_or_default();
-        let mut open = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
-        maps.lines().any(|line| path.to_str().is_some_and(|path| line.ends_with(path)))
-            || open.any(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == path))
+        let open = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+        let mut open = open.filter_map(|entry| fs::metadata(entry.path()).ok());
+        maps.contains(&mapped) || open.any(|file| (file.dev(), file.ino()) == (wanted.dev(), wanted.ino()))
     })
 }
 
