@@ -202,18 +202,8 @@ impl End {
         }
         let mut listener = self.listener()?;
         loop {
-            if listener.is_ready()? {
-                match self.look_to_the_end(limit)? {
-                    Some(received) => return Ok(received),
-                    // It was a part of a message, and the others may keep coming for longer than that.
-                    None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
-                        return Err(RecvError::TimedOut);
-                    }
-                    None => continue,
-                }
-            }
-            if listener.listening.sleep(deadline)? == Heard::TimedOut {
-                return self.look_to_the_end(limit)?.ok_or(RecvError::TimedOut);
+            if let Some(received) = listener.turn(limit, deadline)? {
+                return Ok(received);
             }
         }
     }
@@ -239,15 +229,32 @@ impl End {
         Ok(Watch::armed(self.listener()?))
     }
 
-    fn listener(&self) -> io::Result<Listener<'_>> {
+    pub(super) fn listener(&self) -> io::Result<Listener<'_>> {
         Ok(Listener { end: self, listening: self.listen(&self.receivers_asleep)? })
     }
 }
 
 /// Listens for something to receive.
-struct Listener<'a> {
+pub(super) struct Listener<'a> {
     end: &'a End,
     listening: Listening<'a>,
+}
+
+impl Listener<'_> {
+    /// The next message, if all of it is there; else sleeps until there is something. `None`: there may be by now.
+    pub(super) fn turn(&mut self, limit: usize, deadline: Option<Instant>) -> Result<Option<Received>, RecvError> {
+        if self.is_ready()? {
+            return match self.end.look_to_the_end(limit)? {
+                // It was a part of a message, and the others may keep coming for longer than that.
+                None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => Err(RecvError::TimedOut),
+                received => Ok(received),
+            };
+        }
+        match self.listening.sleep(deadline)? {
+            Heard::Something => Ok(None),
+            Heard::TimedOut => self.end.look_to_the_end(limit)?.ok_or(RecvError::TimedOut).map(Some),
+        }
+    }
 }
 
 impl Armed for Listener<'_> {

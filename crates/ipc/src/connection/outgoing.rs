@@ -125,7 +125,7 @@ pub(super) struct Sending<'a> {
 
 /// How far a step has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     Sent,
     /// Another sender is in the middle of a message, or the ring is full: the bell rings.
     Wait,
@@ -185,7 +185,7 @@ impl<'a> Sending<'a> {
     }
 
     /// Sends what can be sent now. `wake`: whoever makes it possible to send more is to ring.
-    fn step(&mut self, wake: bool) -> Result<Step, Unsent> {
+    pub(super) fn step(&mut self, wake: bool) -> Result<Step, Unsent> {
         let mut guard = self.outgoing.lock();
         let outgoing = &mut *guard;
         if !self.has_turn {

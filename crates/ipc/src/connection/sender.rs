@@ -42,7 +42,7 @@ pub fn one_way<T: Portable>() -> io::Result<(Sender<T>, Receiver<T>)> {
 /// It can be sent to another process, as what it is part of; the other process has it from then on. It is not `Clone`.
 ///
 /// Dropping it is the end of file for the receiver, when that has received all that was sent.
-pub struct Sender<T>(End, PhantomData<fn(T)>);
+pub struct Sender<T>(pub(super) End, PhantomData<fn(T)>);
 
 impl<T: Portable> Sender<T> {
     /// Sends `value`. Returns when all of it is in the ring, which has room for 256 KiB: blocks only while there is

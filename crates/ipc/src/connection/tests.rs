@@ -1,3 +1,4 @@
+use super::outgoing::{Sending, Step};
 use super::*;
 use crate::Lock;
 use concurrent_futures_core::Portable;
@@ -52,6 +53,28 @@ fn both_directions_at_once_by_many_threads() {
                 }
             });
         }
+    });
+}
+
+#[test]
+fn a_deadline_is_kept_while_parts_of_a_message_keep_coming() {
+    let (sender, receiver) = one_way::<()>().unwrap();
+    let message: Vec<u8> = (0..1 << 20).map(|n: u32| n.to_le_bytes()[0]).collect();
+    let mut sending = Sending::new(&sender.0, &message, &[]);
+    let over = Some(Instant::now());
+    let mut listener = receiver.0.listener().unwrap();
+    for _ in 0..2 {
+        // As much as there is room for; and so there is something again when it looks.
+        assert_eq!(sending.step(true).unwrap(), Step::Wait);
+        assert!(matches!(listener.turn(usize::MAX, over), Err(RecvError::TimedOut)));
+    }
+    drop(listener);
+    assert_eq!(sending.step(true).unwrap(), Step::Wait);
+    assert!(matches!(receiver.recv_timeout(Duration::ZERO), Err(RecvError::TimedOut)));
+    // What has come until then is not lost.
+    thread::scope(|s| {
+        s.spawn(|| sending.send().unwrap());
+        assert_eq!(receiver.recv_bytes(usize::MAX).unwrap(), message);
     });
 }
 
