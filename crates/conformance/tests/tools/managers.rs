@@ -8,7 +8,7 @@ use concurrent_futures::multiprocessing::managers::{
 };
 use concurrent_futures::multiprocessing::{Manager, Pool, Process};
 use concurrent_futures::{ExecutorExt, ProcessPoolExecutor};
-use concurrent_futures_conformance::{PATIENCE, Soon};
+use concurrent_futures_conformance::{PATIENCE, Soon, until};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -334,6 +334,30 @@ fn a_server_may_have_all_descriptors() {
         assert_eq!(server.call(|current, ()| *current, ()).unwrap(), limit.maximum);
     }
     assert!(end(&Process::start(parent, ()).unwrap()).success());
+}
+
+struct EndsBadly;
+
+impl Drop for EndsBadly {
+    fn drop(&mut self) {
+        panic!("no end");
+    }
+}
+
+/// Nor is the server harmed if nobody can read what it says about it.
+#[test]
+fn a_destructor_that_panics_harms_no_other_object() {
+    fn parent((): ()) {
+        let manager = Manager::new().unwrap();
+        drop(manager.object(|()| EndsBadly, ()).unwrap());
+        until("it is gone", || manager.object_count().unwrap() == 0);
+        drop(manager.list([1_u8]).unwrap());
+        until("the other is gone", || manager.object_count().unwrap() == 0);
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let process = Process::target(parent, ()).stderr(writer).start().unwrap();
+    assert!(end(&process).success());
 }
 
 #[test]

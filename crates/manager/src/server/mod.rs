@@ -21,7 +21,8 @@ use crate::wire::link::hang_up;
 use object::Body;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::io;
+use std::fmt;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -91,14 +92,14 @@ impl State {
         std::thread::Builder::new().name("cf-tokens".into()).spawn(move || {
             if let Err(error) = state.tokens.watch() {
                 // Objects would stay for ever; the clients are to know that.
-                eprintln!("the manager cannot see who holds its objects: {error}");
+                complain(format_args!("the manager cannot see who holds its objects: {error}"));
                 state.stop();
             }
         })?;
         let state = self.clone();
         std::thread::Builder::new().name("cf-listener".into()).spawn(move || {
             if let Err(error) = newcomers::let_in(&state, &sockets) {
-                eprintln!("the manager cannot let clients in: {error}");
+                complain(format_args!("the manager cannot let clients in: {error}"));
                 state.stop();
             }
         })?;
@@ -129,6 +130,11 @@ impl State {
             session::serve(self, link);
         }
     }
+}
+
+/// On standard error. If nobody can read that any more, the server goes on all the same: `eprintln` would panic.
+fn complain(words: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{words}");
 }
 
 /// A connection that is to be ended with the server, until it has ended by itself.

@@ -1,7 +1,7 @@
 //! What a server holds.
 
-use super::State;
 use super::machines::{Lock, Machine};
+use super::{State, complain};
 use crate::entry::Value;
 use crate::wire::Kind;
 use concurrent_futures_core::catch_for_another;
@@ -109,7 +109,7 @@ fn end(body: Body) {
     while let Some(body) = next {
         // The user's destructor must not take a thread along that serves others.
         if let Err(panic) = catch_for_another(|| drop(body)) {
-            eprintln!("the destructor of an object in a manager {panic}");
+            complain(format_args!("the destructor of an object in a manager {panic}"));
         }
         next = LATER.try_with(|later| later.borrow_mut().as_mut().and_then(Vec::pop)).ok().flatten();
     }

@@ -87,15 +87,9 @@ impl Session {
 
 /// Serves a connection to its end, and gives back what it holds then.
 pub(super) fn serve(state: &Arc<State>, link: Link) {
-    let id = state.number();
-    let mut serving = Serving { state, link, session: Session::new(id), held: HashMap::new(), lent: Vec::new() };
+    let session = Session::new(state.number());
     // However it ends, it has ended: there is nobody to whom an error could be said.
-    let _end = serving.run();
-    for object in std::mem::take(&mut serving.held).into_values() {
-        if let Some(machine) = object.machine() {
-            machine.ended(id);
-        }
-    }
+    let _end = Serving { state, link, session, held: HashMap::new(), lent: Vec::new() }.run();
 }
 
 struct Serving<'a> {
@@ -106,6 +100,16 @@ struct Serving<'a> {
     held: HashMap<u64, Arc<Object>>,
     /// Objects of the last reply, for which the client makes its own tokens before its next request: where descriptors do not travel.
     lent: Vec<Arc<Object>>,
+}
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        for object in std::mem::take(&mut self.held).into_values() {
+            if let Some(machine) = object.machine() {
+                machine.ended(self.session.id());
+            }
+        }
+    }
 }
 
 /// The client has gone, or has broken the rules.
