@@ -1,15 +1,17 @@
 //! The server as threads of this process, behind the same sockets.
 
+mod strange;
+
 use super::*;
 use crate::client::{Asking, ManagerClient, Patience, ask};
 use crate::error::ManagerError;
 use crate::handles::sealed::Of;
 use crate::handles::{ManagedList, ManagedQueue};
 use crate::nesting::Outgoing;
-use crate::wire::auth::{self, Purpose};
+use crate::wire::auth::Purpose;
 use crate::wire::{Frame, MAX_FDS, Op, Status, WAIT};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,89 +67,6 @@ fn until(what: &str, mut is: impl FnMut() -> bool) {
 
 fn frame(op: Op, object: u64, flags: u8) -> Frame {
     Frame { code: op as u8, flags, object, ..Frame::default() }
-}
-
-fn has_ended(link: &mut Link) -> bool {
-    crate::wire::link::readable(&*link, Some(Instant::now() + PATIENCE)).unwrap()
-        && !matches!(link.receive(), Ok(Some(_)))
-}
-
-#[test]
-fn who_breaks_the_rules_harms_himself_alone() {
-    let server = Server::start();
-    let lock = server.client.lock().unwrap();
-    let event = server.client.event().unwrap();
-    let mut oversized = frame(Op::Objects, 0, 0).header(0).unwrap();
-    oversized[0..4].copy_from_slice(&u32::MAX.to_le_bytes());
-    for garbage in [&[0xff; 64][..], &oversized] {
-        let mut link = server.link();
-        link.send_raw(garbage).unwrap();
-        assert!(has_ended(&mut link));
-    }
-    // Unknown; another request, or nonsense, instead of a cancellation.
-    for frames in [
-        vec![Frame { code: 250, ..Frame::default() }],
-        vec![frame(Op::Wait, event.raw().object(), WAIT), frame(Op::Objects, 0, 0)],
-    ] {
-        let mut link = server.link();
-        frames.iter().for_each(|frame| link.send(frame, &[]).unwrap());
-        assert!(has_ended(&mut link));
-    }
-    // Half a frame, for as long as it likes; with a lock.
-    let mut stalled = server.link();
-    stalled.send(&frame(Op::Acquire, lock.raw().object(), 0), &[]).unwrap();
-    assert_eq!(stalled.receive().unwrap().unwrap().code, Status::Done as u8);
-    stalled.send_raw(&[0; 10]).unwrap();
-    server.is_well();
-    assert!(lock.try_lock().unwrap().is_none());
-    drop(stalled);
-    assert!(matches!(lock.lock_timeout(PATIENCE), Err(crate::LockError::OwnerDied(_))));
-}
-
-#[test]
-fn strangers_are_sent_away_and_crowd_nobody_out() {
-    let server = Server::start();
-    let silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(server.tcp).unwrap()).collect();
-    let remote = ManagerClient::connect(server.tcp, KEY).unwrap();
-    assert_eq!(remote.list([1_u8]).unwrap().len().unwrap(), 1);
-    server.is_well();
-    drop(silent);
-    let mut garbage = Link::new(TcpStream::connect(server.tcp).unwrap().into(), false);
-    garbage.send_raw(&[7; 4096]).unwrap();
-    while garbage.receive_exact::<1>(Instant::now() + PATIENCE).is_ok() {}
-    for key in [&b"another key"[..], b"the ke", b"the key "] {
-        assert!(matches!(ManagerClient::connect(server.tcp, key), Err(ManagerError::Refused(_))));
-    }
-    assert!(matches!(ManagerClient::connect(server.tcp, b""), Err(ManagerError::Invalid(_))));
-    server.is_well();
-}
-
-#[test]
-fn no_peer_reaches_code_that_is_not_for_calls() {
-    let server = Server::start();
-    let list = server.client.list([1_u8]).unwrap();
-    let code: fn() = no_peer_reaches_code_that_is_not_for_calls;
-    for number in [0, 1, u64::MAX, code as usize as u64, 0x1000, 0x1_0000] {
-        for op in [Op::Call, Op::Make] {
-            let asking = Asking::of(op, list.raw_handle().object()).number(number);
-            let error = ask(&server.remote, asking, Outgoing::default(), Patience::None).unwrap_err();
-            assert!(matches!(error, ManagerError::Invalid(_)), "{error}");
-        }
-    }
-    // A genuine entry on an object of another type.
-    let other = ManagedList::<String>::of(list.raw_handle().clone());
-    assert!(
-        matches!(other.push("text".to_owned()), Err(ManagerError::WrongType { found, .. }) if found.contains("u8"))
-    );
-    let queue = ManagedQueue::<u8>::of(list.raw_handle().clone());
-    assert!(matches!(queue.put(1).unwrap_err().error, ManagerError::WrongType { .. }));
-    let list = ManagedList::<u8>::of(server.client.event().unwrap().raw().clone());
-    assert!(matches!(list.len(), Err(ManagerError::WrongType { found, .. }) if found == "an event"));
-    let asking = Asking::of(Op::Set, 1 << 40);
-    assert!(matches!(
-        ask(&server.remote, asking, Outgoing::default(), Patience::None),
-        Err(ManagerError::NoSuchObject)
-    ));
 }
 
 #[test]
@@ -416,21 +335,6 @@ fn objects_that_have_each_other_go_one_after_the_other() {
     std::thread::Builder::new().stack_size(128 << 10).spawn(move || drop(last)).unwrap().join().unwrap();
     assert!(first.upgrade().is_none());
     assert_eq!(server.client.object_count().unwrap(), 0);
-}
-
-/// More come at the same time than one could serve in a moment, and nobody of them is sent away.
-#[test]
-fn a_crowd_that_knows_the_key_is_let_in() {
-    let server = Server::start();
-    let remote = ManagerClient::connect(server.tcp, KEY).unwrap();
-    for remote in [&server.remote, remote.remote()] {
-        let mut links: Vec<Link> = (0..150).map(|_| remote.dial().unwrap()).collect();
-        for link in &mut links {
-            auth::introduce(link, remote.key(), Purpose::Calls).unwrap();
-            link.send(&frame(Op::Objects, 0, 0), &[]).unwrap();
-            assert_eq!(link.receive().unwrap().unwrap().number, 0);
-        }
-    }
 }
 
 /// A connection that breaks takes along what was held over it; what is taken over the next one has nothing to do with the guards of before.
