@@ -26,6 +26,9 @@ use std::time::Duration;
 /// dropped, or when this process ends, in whatever way. Then every call of a handle fails with [`ManagerError::Gone`]; nothing is
 /// left behind. It is a daemon: functions that run in it cannot start processes.
 ///
+/// Handles of one object share a descriptor in each process, and each thread that uses some has a connection: who has handles of more
+/// objects than the soft `RLIMIT_NOFILE` (often 1024) must raise that. The server raises its own to the hard one.
+///
 /// ```
 /// use concurrent_futures_manager::{ManagedList, Manager};
 /// use concurrent_futures_process::Process;

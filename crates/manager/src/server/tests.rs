@@ -78,6 +78,7 @@ fn an_object_goes_with_its_last_token() {
     link.send(&frame(Op::NewEvent, 0, 0), &[]).unwrap();
     let mut reply = link.receive().unwrap().unwrap();
     let token = reply.descriptors.pop().unwrap();
+    assert_eq!(rustix::pipe::fcntl_getpipe_size(&token).unwrap(), rustix::param::page_size());
     let copy = token.try_clone().unwrap();
     drop((token, link));
     assert_eq!(count(), 1);

@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
@@ -35,6 +35,9 @@ impl Tokens {
     /// A new one: while it, or what it is duplicated to, is open anywhere, the object stays.
     pub(crate) fn mint(&self, object: &Arc<Object>) -> io::Result<OwnedFd> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+        // Nothing goes through it. The kernel counts the room of all pipes of a user, and those that are made when it is used up are
+        // small, whoever needs them.
+        let _ = fcntl_setpipe_size(&writer, 1);
         self.keep(reader, object.clone())?;
         Ok(writer)
     }
