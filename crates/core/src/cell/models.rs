@@ -433,6 +433,46 @@ fn loom_cancel_against_sending_away() {
     });
 }
 
+/// The slot words of two workers, by marks.
+struct SlotWords([std::sync::Arc<SlotWord>; 2]);
+
+impl crate::task::Remote for SlotWords {
+    fn try_revoke(&self, mark: u64) -> bool {
+        let word = &self.0[mark as usize];
+        crate::task::Remote::try_revoke(&**word, 0) || word.0.load(Ordering::Acquire) == 2
+    }
+
+    fn started(&self, mark: u64) -> bool {
+        crate::task::Remote::started(&*self.0[mark as usize], 0)
+    }
+}
+
+#[test]
+fn loom_cancel_against_sending_elsewhere() {
+    loom::model(|| {
+        let (task, future) = Ref::of_work(Remote, None);
+        let words = std::sync::Arc::new(SlotWords([SlotWord::new(), SlotWord::new()]));
+        assert!(task.set_remote(Link::new(words.clone(), 0)));
+        let pool = thread::spawn(move || {
+            // Taken back from the one who has not started it, and sent to another.
+            let [first, second] = &words.0;
+            if !crate::task::Remote::try_revoke(&**first, 0) {
+                return false;
+            }
+            task.clear_remote();
+            let started = task.set_remote(Link::new(words.clone(), 1)) && second.start();
+            if started {
+                task.complete(reply(4));
+            }
+            started
+        });
+        let cancelled = future.cancel(Place::Here);
+        let started = pool.join().unwrap();
+        assert_ne!(cancelled, started);
+        assert_eq!(result(&future).is_ok(), started);
+    });
+}
+
 /// Where a thread may sleep, as at a worker's ring: whether one is asleep.
 #[derive(Clone, Default)]
 struct Berth(std::sync::Arc<(loom::sync::Mutex<bool>, loom::sync::Condvar)>);
