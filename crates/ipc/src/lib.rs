@@ -23,6 +23,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("concurrent-futures-ipc needs Linux: memfd with seals, futex and eventfd");
 
+mod bounds;
 #[cfg(not(concurrent_futures_loom))]
 pub mod connection;
 mod doorbell;

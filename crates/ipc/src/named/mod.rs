@@ -10,11 +10,12 @@ mod travel;
 
 use self::name::Name;
 use self::registry::Object;
+use crate::bounds::bounds;
 use crate::words::Words;
 use concurrent_futures_core::attach::Attachment;
 use std::fmt;
 use std::io;
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Range, RangeBounds};
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -324,16 +325,7 @@ impl SharedMemory {
     /// Where a range begins, and how long it is.
     #[track_caller]
     fn part(&self, range: impl RangeBounds<usize>) -> (usize, usize) {
-        let from = match range.start_bound() {
-            Bound::Included(&at) => at,
-            Bound::Excluded(&at) => at.saturating_add(1),
-            Bound::Unbounded => 0,
-        };
-        let to = match range.end_bound() {
-            Bound::Included(&at) => at.saturating_add(1),
-            Bound::Excluded(&at) => at,
-            Bound::Unbounded => self.size(),
-        };
+        let Range { start: from, end: to } = bounds(range, self.size());
         assert!(from <= to && to <= self.size(), "{from}..{to} is not within {} bytes of shared memory", self.size());
         (from, to - from)
     }

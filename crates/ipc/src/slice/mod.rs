@@ -14,6 +14,7 @@ pub use bytes::SharedBytes;
 pub use mutable::SharedSliceMut;
 
 use self::block::Block;
+use crate::bounds::bounds;
 use bytemuck::Pod;
 use parking_lot::Mutex;
 use std::borrow::Borrow;
@@ -21,7 +22,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io;
-use std::ops::{Bound, Deref, RangeBounds};
+use std::ops::{Deref, RangeBounds};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -120,17 +121,7 @@ impl<T: Pod> SharedSlice<T> {
     /// # Panics
     /// The range is not within the slice.
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {
-        let from = match range.start_bound() {
-            Bound::Included(&at) => at,
-            Bound::Excluded(&at) => at + 1,
-            Bound::Unbounded => 0,
-        };
-        let to = match range.end_bound() {
-            Bound::Included(&at) => at + 1,
-            Bound::Excluded(&at) => at,
-            Bound::Unbounded => self.len,
-        };
-        let part = &self[from..to];
+        let part = &self[bounds(range, self.len)];
         SharedSlice { start: NonNull::from(part).cast(), len: part.len(), owner: self.owner.clone() }
     }
 

@@ -242,4 +242,5 @@ fn slices_of_nothing() {
     assert!(all.slice(20_000..).is_empty() && all.slice(5..5).slice(..).is_empty());
     assert_eq!(receive::<SharedSlice<u16>>(send(&all.slice(20_000..))).unwrap().len(), 0);
     assert!(std::panic::catch_unwind(|| all.slice(..20_001)).is_err());
+    assert!(std::panic::catch_unwind(|| all.slice(..=usize::MAX)).is_err());
 }

@@ -1,10 +1,11 @@
 //! Elements of plain data in memory that others may read and write at the same time.
 
 use crate::SharedMemory;
+use crate::bounds::bounds;
 use bytemuck::Pod;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::{Bound, Range, RangeBounds};
+use std::ops::{Range, RangeBounds};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
@@ -130,18 +131,9 @@ impl<T: Pod> Cells<T> {
     /// The indices of a range.
     #[track_caller]
     pub(super) fn part(&self, range: impl RangeBounds<usize>) -> Range<usize> {
-        let from = match range.start_bound() {
-            Bound::Included(&at) => at,
-            Bound::Excluded(&at) => at + 1,
-            Bound::Unbounded => 0,
-        };
-        let to = match range.end_bound() {
-            Bound::Included(&at) => at + 1,
-            Bound::Excluded(&at) => at,
-            Bound::Unbounded => self.len,
-        };
-        assert!(from <= to && to <= self.len, "{from}..{to} is not within an array of {}", self.len);
-        from..to
+        let part = bounds(range, self.len);
+        assert!(part.start <= part.end && part.end <= self.len, "{part:?} is not within an array of {}", self.len);
+        part
     }
 
     /// The atomics of these elements.

@@ -7,6 +7,7 @@ use concurrent_futures_core::attach::{self, Arrived};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
@@ -193,10 +194,12 @@ fn arrays() {
 fn what_is_not_in_an_array_is_refused() {
     let array = Array::new([1, 2, 3]).unwrap();
     let raw = RawArray::new([1, 2, 3]).unwrap();
-    let refused: [&dyn Fn(); 6] = [
+    let refused: [&dyn Fn(); 8] = [
         &|| assert_eq!(array.get(3), 0),
         &|| array.set(3, 0),
         &|| drop(array.read(2..4)),
+        &|| drop(array.read(..=usize::MAX)),
+        &|| drop(raw.read((Bound::Excluded(usize::MAX), Bound::Unbounded))),
         &|| array.write_at(2, &[1, 2]),
         &|| raw.fill(..=3, 0),
         &|| assert_eq!(raw.get(usize::MAX), 0),
