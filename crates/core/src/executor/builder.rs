@@ -3,7 +3,7 @@
 use super::Executor;
 use crate::Portable;
 use crate::cell::Ref;
-use crate::error::{Refusal, TaskError, TrySubmitError};
+use crate::error::{Refusal, TaskError, TaskErrorKind, TrySubmitError};
 use crate::future::Future;
 use crate::map::{BufferedMap, Map, MapUnordered, Options, start};
 use crate::task::{
@@ -56,7 +56,7 @@ impl<'a, E: Executor + ?Sized, A, R> TaskBuilder<'a, E, A, R> {
     }
 
     /// When the task must be done, all attempts and the waiting for a worker included; then its future fails as with a
-    /// timeout.
+    /// timeout. One whose deadline is over when it is submitted never runs.
     pub fn deadline(mut self, at: Instant) -> Self {
         self.meta.deadline = Some(Deadline::new(at));
         self
@@ -198,6 +198,10 @@ impl<'a, E: Executor + ?Sized, A, R> TaskBuilder<'a, E, A, R> {
         let again = again(self.clone, self.judge).filter(|_| self.meta.retry.more > 0);
         let one = One { function: Plain(self.f), context: Unbound, args: self.args };
         let (task, future) = call(one, again, self.meta);
+        if let Some(why) = overdue(&task) {
+            task.fail(why);
+            return Ok(future);
+        }
         match to(self.executor, task) {
             Ok(()) => {
                 // Only now: a task that may be given back must not be resolved before, for its argument goes back too.
@@ -299,8 +303,19 @@ fn again<A, Raw>(clone: Option<Cloner<A>>, judge: Option<fn(&Raw) -> bool>) -> O
 
 /// Submits a task, with its deadline watched.
 pub(crate) fn hand_over<E: Executor + ?Sized>(executor: &E, task: Task) {
-    watch_deadline(task.cell());
-    executor.submit_task(task);
+    match overdue(&task) {
+        Some(why) => task.fail(why),
+        None => {
+            watch_deadline(task.cell());
+            executor.submit_task(task);
+        }
+    }
+}
+
+/// Why a task must not even begin whose deadline is over: the timer might come later than a worker.
+fn overdue(task: &Task) -> Option<TaskError> {
+    let deadline = task.cell().meta()?.deadline?;
+    (deadline.at <= Instant::now()).then(|| TaskErrorKind::TimedOut(deadline.limit).into())
 }
 
 fn watch_deadline(task: &Ref) {

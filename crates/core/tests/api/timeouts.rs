@@ -2,7 +2,7 @@
 
 use crate::manual::Manual;
 use crate::wire::Wire;
-use concurrent_futures_core::{ExecutorExt, ReturnWhen, wait};
+use concurrent_futures_core::{ExecutorExt, ReturnWhen, SerialExecutor, wait};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,6 +43,21 @@ fn a_task_that_runs_too_long_resolves_while_it_still_runs() {
     drop(held);
     assert!(runner.join().unwrap(), "the runner is not disturbed");
     assert!(future.result().unwrap_err().is_timeout(), "the late value is dropped");
+}
+
+#[test]
+fn what_is_late_when_it_is_submitted_never_runs() {
+    fn run(_: u8) -> u8 {
+        panic!("it runs")
+    }
+    let (ex, late) = (SerialExecutor::new(), Instant::now());
+    let error = ex.task(run, 1).name("late").deadline(late).submit().result().unwrap_err();
+    assert_eq!((error.is_timeout(), error.task_name()), (true, Some("late")), "{error}");
+    assert!(ex.task(run, 1).deadline(late).try_submit().unwrap().result().unwrap_err().is_timeout());
+    assert!(ex.tasks(run, 0..10).deadline(late).map().all(|outcome| outcome.unwrap_err().is_timeout()));
+    let manual = Manual::new();
+    let refused = manual.task(run, 1).deadline(late).retries(3).submit();
+    assert_eq!((refused.done(), refused.attempts()), (true, 0));
 }
 
 #[test]
