@@ -33,7 +33,7 @@ fn download(list: &[String], args: &[&str]) -> (Output, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a directory");
     fs::write(folder.path().join("download.txt"), list.join("\n")).expect("a list");
     let output = example("download")
-        .args(["--timeout", "2", "--into", "pages"])
+        .args(["--timeout", "5", "--into", "pages"])
         .args(args)
         .arg("download.txt")
         .current_dir(&folder)
@@ -59,7 +59,7 @@ fn download_saves_what_comes_and_reports_what_does_not() {
         ("/circle", "more than 5 redirects"),
         ("/broken", "the server failed with status 500"),
         ("/cut", "the answer was cut short"),
-        ("/hangs", "no answer in 2s"),
+        ("/hangs", "no answer in 5s"),
         ("/missing", "status 404"),
     ] {
         assert!(errors.contains(&format!("{}: {why}", server.url(path))), "{path}: {errors:#?}");
@@ -92,7 +92,7 @@ fn download_is_content_when_all_is_well() {
 fn crawler_follows_links_on_its_server_and_reports_what_fails() {
     let server = Server::start();
     let output =
-        example("crawler").args(["--timeout", "2", "--retries", "2", &server.url("/")]).output().expect("it starts");
+        example("crawler").args(["--timeout", "5", "--retries", "2", &server.url("/")]).output().expect("it starts");
     assert_eq!(output.status.code(), Some(1));
     let read = [
         ("/", "\"home\", 10 links"),
@@ -106,7 +106,7 @@ fn crawler_follows_links_on_its_server_and_reports_what_fails() {
         ("/circle", "more than 5 redirects"),
         ("/broken", "the server failed with status 500"),
         ("/cut", "the answer was cut short"),
-        ("/hangs", "no answer in 2s"),
+        ("/hangs", "no answer in 5s"),
         ("/missing", "status 404"),
     ];
     let mut errors: BTreeSet<String> = failed.map(|(path, why)| format!("{}: {why}", server.url(path))).into();
