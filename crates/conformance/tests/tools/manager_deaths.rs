@@ -278,6 +278,49 @@ fn a_way_to_a_dead_server_leads_nowhere() {
     assert!(matches!(client.publish("event", &other.event().unwrap()), Err(ManagerError::Invalid(_))));
 }
 
+/// Over TCP, too: its locks and permits come back, the item for which it waited is another's, and what it alone had is gone.
+#[test]
+fn a_dead_client_of_a_remote_manager_leaves_nothing() {
+    fn client((ticket, address): (Ticket, std::net::SocketAddr)) {
+        let manager = ManagerClient::connect(address, b"a key").unwrap();
+        let lock: ManagedLock = manager.lookup("lock").unwrap();
+        let semaphore: ManagedSemaphore = manager.lookup("semaphore").unwrap();
+        let queue: ManagedQueue<ManagedList<u8>> = manager.lookup("queue").unwrap();
+        let list = manager.list([1_u8]).unwrap();
+        let _own = manager.list([list.clone(), list]).unwrap();
+        let (_guard, _permit) = (lock.lock().unwrap(), semaphore.acquire().unwrap());
+        let waits = {
+            let queue = queue.clone();
+            std::thread::spawn(move || queue.get())
+        };
+        ticket.tell("has all");
+        let _ = waits.join();
+    }
+    let manager = Manager::builder().listen("127.0.0.1:0", b"a key").start().unwrap();
+    let (lock, semaphore, queue) =
+        (manager.lock().unwrap(), manager.bounded_semaphore(1).unwrap(), manager.queue::<ManagedList<u8>>().unwrap());
+    manager.publish("lock", &lock).unwrap();
+    manager.publish("semaphore", &semaphore).unwrap();
+    manager.publish("queue", &queue).unwrap();
+    for _ in 0..3 {
+        let stage = Stage::new();
+        let child = Process::start(client, (stage.ticket(), manager.address().unwrap())).unwrap();
+        stage.next();
+        assert_eq!(manager.object_count().unwrap(), 5);
+        assert!(lock.try_lock().unwrap().is_none() && semaphore.try_acquire().unwrap().is_none());
+        killed(&child);
+        assert!(matches!(lock.lock_timeout(PATIENCE), Err(LockError::OwnerDied(_))));
+        drop(semaphore.acquire_timeout(PATIENCE).unwrap().expect("it came back"));
+        until("its own are gone", || manager.object_count().unwrap() == 3);
+        // At most its own item is lost: what was on its way.
+        queue.put(manager.list([7]).unwrap()).unwrap();
+        queue.put(manager.list([8]).unwrap()).unwrap();
+        let first = queue.get_timeout(PATIENCE).unwrap().get(0).unwrap();
+        assert!(first == Some(8) || queue.get_timeout(PATIENCE).unwrap().get(0).unwrap() == Some(8), "{first:?}");
+        until("the items are gone", || manager.object_count().unwrap() == 3);
+    }
+}
+
 /// A server that can have no more descriptors sends newcomers away, goes on with those who are there, and recovers.
 #[test]
 fn a_server_without_descriptors_goes_on() {

@@ -159,7 +159,9 @@ impl ManagerClient {
 
     /// An object of any type: `init(args)` runs in the server.
     ///
-    /// `init` is a function or a closure that captures nothing, and so are those that [call](Handle::call) the object.
+    /// `init` is a function or a closure that captures nothing, and so are those that [call](Handle::call) the object. Its destructor runs in
+    /// the server, too, in a moment after its last handle has gone. One that takes long keeps other objects from going meanwhile, and
+    /// nothing else.
     ///
     /// ```
     /// use concurrent_futures_manager::Manager;

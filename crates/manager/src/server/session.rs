@@ -4,6 +4,7 @@ use super::State;
 use super::machines::{Granted, Parcel, Request, Step};
 use super::object::{Body, Object};
 use super::requests;
+use crate::wire::link::is_over;
 use crate::wire::{Frame, Link, Op, Status, WAIT};
 use concurrent_futures_core::attach::Attachment;
 use parking_lot::Mutex;
@@ -209,6 +210,11 @@ impl Serving<'_> {
     fn deliver(&mut self, object: &Arc<Object>, op: Op, mut granted: Granted) -> Result<(), Gone> {
         if self.state.is_stopped() {
             // It was granted because others have lost their connections to a server that ends.
+            return Err(Gone);
+        }
+        // The kernel takes what is sent by TCP though the client has gone; on a local socket it does not.
+        if !self.link.is_local() && is_over(&self.link) {
+            self.undo(object, op, granted);
             return Err(Gone);
         }
         let Some(item) = &mut granted.item else {

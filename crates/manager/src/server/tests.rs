@@ -226,6 +226,28 @@ fn an_item_for_a_client_that_has_gone_comes_back() {
     }
 }
 
+/// To a connection by TCP that has ended one can still send, for a moment.
+#[test]
+fn an_item_for_a_remote_client_that_has_gone_comes_back() {
+    let server = Server::start();
+    let remote = ManagerClient::connect(server.tcp, KEY).unwrap();
+    let queue = server.client.queue::<u32>().unwrap();
+    for item in 0..300 {
+        let before: Vec<u64> = server.state.connections.lock().keys().copied().collect();
+        let mut link = remote.remote().connect(Purpose::Calls).unwrap();
+        link.send(&frame(Op::Objects, 0, 0), &[]).unwrap();
+        link.receive().unwrap().unwrap();
+        let theirs =
+            server.state.connections.lock().iter().find(|(number, _)| !before.contains(number)).unwrap().1.clone();
+        link.send(&frame(Op::Get, queue.raw().object(), WAIT), &[]).unwrap();
+        let theirs = theirs.upgrade().unwrap();
+        drop(link);
+        until("its end has come", || crate::wire::link::is_over(&theirs));
+        queue.put(item).unwrap();
+        assert_eq!(queue.get_timeout(PATIENCE).unwrap(), item);
+    }
+}
+
 #[test]
 fn descriptors_travel_to_a_local_server_only() {
     let server = Server::start();

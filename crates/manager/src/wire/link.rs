@@ -180,6 +180,13 @@ impl AsFd for Link {
     }
 }
 
+/// Whether the other side has ended the connection.
+pub(crate) fn is_over(socket: impl AsFd) -> bool {
+    let mut sources = [PollFd::new(&socket, PollFlags::RDHUP)];
+    // What cannot be asked will be seen by who uses it.
+    retry_on_intr(|| poll(&mut sources, Some(&Timespec::default()))).is_ok() && !sources[0].revents().is_empty()
+}
+
 /// Ends a connection, if it has not ended yet: who uses it sees that.
 pub(crate) fn hang_up(socket: &Weak<OwnedFd>) {
     if let Some(socket) = socket.upgrade() {
