@@ -37,8 +37,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let slow = executor.submit(nap, 300);
     tokio::pin!(slow);
     tokio::select! {
-        outcome = &mut slow => println!("select: {} ms", outcome?),
+        biased; // in this order, should both be ready
         () = tokio::time::sleep(Duration::from_millis(20)) => println!("select: not yet"),
+        outcome = &mut slow => println!("select: {} ms", outcome?),
     }
     println!("select, later: {} ms", slow.await?); // not lost: it went on meanwhile
 

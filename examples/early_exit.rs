@@ -52,7 +52,7 @@ fn exit() -> Outcome {
 
 fn executor() -> Outcome {
     let executor = ProcessPoolExecutor::new(2)?;
-    for milliseconds in [20, 50] {
+    for milliseconds in [200, 700] {
         executor.submit(nap, milliseconds);
     }
     println!("main ends");

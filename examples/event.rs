@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 fn writes((file, written): (PathBuf, Event)) -> std::io::Result<()> {
-    std::thread::sleep(Duration::from_millis(50));
+    std::thread::sleep(Duration::from_millis(500));
     fs::write(&file, "the numbers from 1 to 5: 1 2 3 4 5\n")?;
     // What was done before is seen by whoever finds it set.
     written.set();
