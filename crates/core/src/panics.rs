@@ -190,6 +190,17 @@ mod tests {
     }
 
     #[test]
+    fn a_payload_whose_destructor_panics_is_contained() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("in a destructor")
+            }
+        }
+        drop(panic_of(catch(|| std::panic::panic_any(Bomb))));
+    }
+
+    #[test]
     fn what_is_no_text_is_said_to_be_none() {
         let panic = panic_of(catch(|| std::panic::panic_any(7_u8)));
         assert_eq!(*panic.take_payload().unwrap().downcast::<u8>().unwrap(), 7);

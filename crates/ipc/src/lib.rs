@@ -28,6 +28,8 @@ mod bounds;
 pub mod connection;
 mod doorbell;
 #[doc(hidden)]
+pub mod file_size;
+#[doc(hidden)]
 pub mod forks;
 pub mod futex;
 pub mod list;

@@ -1,5 +1,6 @@
 //! Memory that processes share, and that none of them can shrink under another.
 
+use crate::file_size;
 use crate::mapping::Mapping;
 use concurrent_futures_core::attach::Attachment;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create};
@@ -47,6 +48,7 @@ impl SharedMemory {
     ///
     /// As of [`create`](Self::create); a name that is too long for the kernel, or has a zero in it.
     pub fn named(name: &str, len: usize) -> io::Result<Self> {
+        file_size::check(len as u64)?;
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::NOEXEC_SEAL;
         let fd = match memfd_create(name, flags) {
             // Before 6.3 that flag is unknown.

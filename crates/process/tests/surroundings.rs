@@ -1,8 +1,10 @@
 //! Processes that give up their privileges, and programs in places where the system shows less of itself than usual.
 
 use concurrent_futures_core::ExecutorExt;
-use concurrent_futures_process::{Process, ProcessPoolExecutor, StartMethod};
-use rustix::process::geteuid;
+use concurrent_futures_ipc::Array;
+use concurrent_futures_ipc::named::SharedMemory;
+use concurrent_futures_process::{Process, ProcessPoolExecutor, SharedSlice, SharedSliceMut, StartMethod};
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use std::process::{Command, ExitCode};
 
 /// Nobody, as most systems have it.
@@ -64,6 +66,30 @@ fn act_for_nobody(_: ()) {
 #[test]
 fn what_acts_for_another_user_is_told_that_it_has_no_workers() {
     assert!(Process::start(act_for_nobody, ()).unwrap().join().unwrap().success());
+}
+
+fn with_small_files(_: ()) {
+    let limit = getrlimit(Resource::Fsize);
+    setrlimit(Resource::Fsize, Rlimit { current: Some(100), ..limit }).expect("a smaller one");
+    let too_small = |words: String| assert!(words.contains("ulimit -f"), "{words}");
+    let sum = |values: SharedSlice<u64>| values.iter().sum::<u64>();
+    let numbers = || SharedSlice::from(vec![1_u64; 100_000]);
+    match ProcessPoolExecutor::new(1) {
+        Err(error) => too_small(error.to_string()),
+        Ok(pool) => too_small(pool.submit(sum, numbers()).result().expect_err("no worker").to_string()),
+    }
+    too_small(Process::start(drop, vec![1_u8; 1000]).map(drop).expect_err("no process").to_string());
+    too_small(SharedSliceMut::<u64>::zeroed(100_000).map(drop).expect_err("no memory").to_string());
+    too_small(SharedMemory::create(None, 1000).map(drop).expect_err("no memory").to_string());
+    too_small(Array::<u64>::zeroed(100_000).map(drop).expect_err("no memory").to_string());
+    setrlimit(Resource::Fsize, limit).expect("what was there");
+    let pool = ProcessPoolExecutor::new(1).expect("a pool");
+    assert_eq!(pool.submit(sum, numbers()).result().expect("a worker"), 100_000);
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_and_not_the_end() {
+    assert!(Process::start(with_small_files, ()).unwrap().join().unwrap().success());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What can happen to a task, one type each.
 
+use crate::panics::contain_drop;
 use parking_lot::Mutex;
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -139,6 +140,15 @@ impl Panic {
     /// the first caller gets it.
     pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
         self.payload.lock().take()
+    }
+}
+
+impl Drop for Panic {
+    /// The payload is the user's, and this may be anywhere: in a worker that goes on, or where nothing can unwind.
+    fn drop(&mut self) {
+        if let Some(payload) = self.payload.get_mut().take() {
+            contain_drop(payload);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which names there are, and who has them: `README.md` beside this file.
 
 use super::name::Name;
+use crate::file_size;
 use rustix::fs::{
     AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat, fallocate, flock, fstat, ftruncate, linkat, mkdir,
     open, openat, rmdir, statat, unlinkat,
@@ -58,10 +59,11 @@ pub(super) fn create(
     prepare: impl FnOnce(&OwnedFd) -> io::Result<()>,
     announce: impl FnOnce(&Object),
 ) -> io::Result<(OwnedFd, Object)> {
+    let len = u64::try_from(size).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    file_size::check(len)?;
     let fd = open(NAMES, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, PRIVATE)?;
     // Before it has a name, and before there is an entry: from its first moment on somebody has it.
     flock(&fd, FlockOperation::NonBlockingLockShared)?;
-    let len = u64::try_from(size).map_err(|_| io::ErrorKind::OutOfMemory)?;
     ftruncate(&fd, len)?;
     // Now there is room for it, or never: later it would be a SIGBUS.
     let allocate = || retry_on_intr(|| fallocate(&fd, rustix::fs::FallocateFlags::empty(), 0, len));

@@ -1,6 +1,7 @@
 //! Memory that several processes read: what lies under the slices.
 
 use super::{registry, retired};
+use crate::file_size;
 use crate::forks;
 use crate::mapping::Mapping;
 use concurrent_futures_core::attach::{self, Attachment};
@@ -87,6 +88,7 @@ impl Block {
             return Ok((Block::of(Parts { made, ..parts }), false));
         }
         let len = len.max(1).checked_next_multiple_of(PAGE).ok_or(io::ErrorKind::OutOfMemory)?;
+        file_size::check(len as u64)?;
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::NOEXEC_SEAL;
         let fd = match memfd_create("concurrent-futures-slice", flags) {
             // Before 6.3 that flag is unknown.

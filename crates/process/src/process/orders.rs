@@ -5,6 +5,7 @@ use crate::sys::message::{self, MAX_FDS};
 use crate::sys::socket;
 use concurrent_futures_core::attach::{Arrived, Attachment};
 use concurrent_futures_core::codec;
+use concurrent_futures_ipc::file_size;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::RecvFlags;
 use serde::{Deserialize, Serialize};
@@ -158,6 +159,7 @@ fn write_paper(orders: &Orders, argument: &[u8]) -> io::Result<OwnedFd> {
     // There are no handles in it.
     let _ = codec::encode(orders, &mut bytes).map_err(io::Error::other)?;
     let orders = bytes;
+    file_size::check((size_of::<u64>() + orders.len() + argument.len()) as u64)?;
     let mut file = File::from(memfd_create("concurrent-futures", MemfdFlags::CLOEXEC)?);
     file.write_all(&(orders.len() as u64).to_le_bytes())?;
     file.write_all(&orders)?;

@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 
+use concurrent_futures_ipc::file_size;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 /// Puts `bytes` into an anonymous file and gives its descriptor.
 pub(crate) fn write(bytes: &[u8]) -> io::Result<OwnedFd> {
+    file_size::check(bytes.len() as u64)?;
     let mut file = File::from(memfd_create("concurrent-futures", MemfdFlags::CLOEXEC)?);
     file.write_all(bytes)?;
     file.rewind()?;
