@@ -99,6 +99,11 @@ impl Ref {
         self.known_listeners()?.remote().cloned()
     }
 
+    /// Whether that is its link still.
+    pub(crate) fn is_linked_to(&self, remote: &Link) -> bool {
+        self.known_listeners().is_some_and(|listeners| listeners.remote() == Some(remote))
+    }
+
     pub(crate) fn clear_remote(&self) {
         let remote = self.known_listeners().and_then(|mut listeners| listeners.set_remote(None));
         drop(remote);

@@ -171,14 +171,17 @@ impl Ref {
     }
 
     pub(crate) fn is_running(&self) -> bool {
-        match phase(self.state()) {
-            RUNNING => true,
-            PENDING => {
-                let remote = self.remote();
-                // The answer may arrive between the two looks.
-                remote.is_some_and(|remote| remote.started()) && phase(self.state()) == PENDING
+        loop {
+            match phase(self.state()) {
+                RUNNING => return true,
+                PENDING => {}
+                _ => return false,
             }
-            _ => false,
+            let Some(remote) = self.remote().filter(Link::started) else { return false };
+            // It may have been asked where the task is no longer, or the answer may have arrived between the two looks.
+            if self.is_linked_to(&remote) {
+                return phase(self.state()) == PENDING;
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use concurrent_futures_core::{
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, Weak, mpsc};
 
 const QUEUED: u8 = 0;
 const STARTED: u8 = 1;
@@ -285,4 +285,32 @@ fn a_number_comes_too_late_for_a_task_that_is_aborted() {
     assert!(sent.start() && future.abort());
     ex.answer(sent);
     assert!(future.result().unwrap_err().is_aborted());
+}
+
+/// A worker that dies, having started nothing, while it is asked; the executor takes the task back.
+struct Dying(Mutex<Weak<Task>>);
+
+impl Remote for Dying {
+    fn try_revoke(&self, _mark: u64) -> bool {
+        false
+    }
+
+    fn started(&self, _mark: u64) -> bool {
+        let task = self.0.lock().unwrap().upgrade().unwrap();
+        task.clear_remote();
+        true
+    }
+}
+
+#[test]
+fn what_is_answered_where_the_task_is_no_longer_counts_for_nothing() {
+    let ex = Wire::new();
+    let future = ex.submit(|x: u64| x, 1);
+    let task = Arc::new(ex.take().task);
+    let link_it = || assert!(task.set_remote(Arc::new(Dying(Mutex::new(Arc::downgrade(&task)))), 0));
+    link_it();
+    assert!(!future.running(), "it is in the queue");
+    link_it();
+    assert_eq!(future.attempts(), 0);
+    assert!(future.cancel());
 }

@@ -231,15 +231,13 @@ impl Member {
                     self.outbound.post_with_parts(head, Some(&item.input), item.parts());
                 }
                 Err(error) => {
-                    // The worker has not heard of it: if it is not taken back, it has been revoked.
+                    // The worker has not heard of it: unless core has taken it back, it is ours, whatever the page says.
                     let item = Box::new(item);
                     self.skipped = self.skipped.wrapping_add(1);
+                    let taken = item.take_back(&self.page, ticket);
+                    let revoked = !taken && self.seat.has_revoked(ticket);
                     self.seat.met_revoked(ticket);
-                    return Err(if item.take_back(&self.page, ticket) {
-                        Unsent::Failed(item, error)
-                    } else {
-                        Unsent::Resolved(item)
-                    });
+                    return Err(if revoked { Unsent::Resolved(item) } else { Unsent::Failed(item, error) });
                 }
             }
         }
@@ -465,7 +463,9 @@ impl Member {
     pub(super) fn stop(&mut self, ticket: Ticket, attempt: u32) -> Option<Result<Grace, Item>> {
         let flight = self.flights.iter_mut().find(|flight| flight.ticket == ticket)?;
         let item = flight.item.as_ref().filter(|item| item.attempt == attempt || item.task.is_done())?;
-        if !item.revoke(&self.page, &self.seat, ticket) {
+        // An attempt of a task that goes on has begun. If the page says otherwise now, the worker has written that.
+        let is_over = item.task.is_done() || self.seat.has_revoked(ticket);
+        if !is_over || !item.revoke(&self.page, &self.seat, ticket) {
             self.stopping = Some(ticket);
             return Some(Ok(item.task.grace()));
         }
@@ -506,6 +506,19 @@ impl Member {
         self.removed(&items);
         self.takes_nothing |= !items.is_empty();
         items.iter_mut().for_each(|item| item.recalls += 1);
+        items
+    }
+
+    /// Takes out what core has taken back and the worker has not met. It gets nothing more before it has answered.
+    pub(super) fn forget_revoked(&mut self) -> Vec<Item> {
+        let mut items = Vec::new();
+        for flight in &mut self.flights {
+            let (page, seat, ticket) = (&self.page, &self.seat, flight.ticket);
+            let is_revoked = |item: &mut Item| item.task.is_done() || seat.has_revoked(ticket);
+            items.extend(flight.item.take_if(|item| !page.has_started(ticket) && is_revoked(item)));
+        }
+        self.removed(&items);
+        self.takes_nothing |= !items.is_empty();
         items
     }
 

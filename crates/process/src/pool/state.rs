@@ -300,6 +300,8 @@ impl State {
         if item.task.is_done() {
             after.spent.push(item);
         } else {
+            // Whoever asks from now on need not ask the worker, which is done with it or dead.
+            item.task.clear_remote();
             self.limbo.push(item);
             self.ring(after);
         }

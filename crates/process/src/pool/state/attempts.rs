@@ -59,6 +59,7 @@ impl State {
         }
         self.finished -= 1;
         if pause.is_zero() {
+            item.task.clear_remote();
             self.requeue(vec![item]);
             self.spread(after);
             if self.wanted() > 0 {
@@ -83,7 +84,9 @@ impl State {
     pub(super) fn resume(&mut self, now: Instant, after: &mut After) {
         let mut due = Vec::new();
         while let Some(first) = self.paused.first_entry().filter(|first| first.key().0 <= now) {
-            due.push(first.remove());
+            let item = first.remove();
+            item.task.clear_remote();
+            due.push(item);
         }
         if !due.is_empty() {
             self.requeue(due);

@@ -35,7 +35,8 @@ impl State {
     pub(super) fn take_unstarted(&mut self) -> Vec<Item> {
         self.resolving += 1;
         let mut items: Vec<Item> = self.queue.drain(..).collect();
-        items.extend(std::mem::take(&mut self.paused).into_values());
+        // The futures may stay for longer than the pool.
+        items.extend(std::mem::take(&mut self.paused).into_values().inspect(|item| item.task.clear_remote()));
         for member in self.members.values_mut() {
             items.extend(member.revoke_all());
         }
@@ -48,6 +49,7 @@ impl State {
         let mut items = self.take_unstarted();
         for (_, mut member) in std::mem::take(&mut self.members) {
             items.extend(member.take_flights().into_iter().map(|(_, item)| item));
+            member.seat.close();
         }
         self.idle.clear();
         items.append(&mut self.limbo);

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod history;
+mod links;
 mod sharing;
 mod sizing;
 

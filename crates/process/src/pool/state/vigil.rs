@@ -34,7 +34,7 @@ impl State {
         if self.next_look.is_none_or(|at| at > now) {
             return Vec::new();
         }
-        let (mut recalled, mut mute, mut more) = (Vec::new(), Vec::new(), false);
+        let (mut recalled, mut revoked, mut mute, mut more) = (Vec::new(), Vec::new(), Vec::new(), false);
         for member in self.members.values_mut().filter(|member| member.was_ready && member.stage != Stage::Starting) {
             let unstarted = member.next_unstarted().map(|(ticket, item)| {
                 let megabytes = u32::try_from(item.input.len() >> 20).unwrap_or(u32::MAX);
@@ -44,6 +44,7 @@ impl State {
                 (Some((ticket, patience)), Some((of, since))) if ticket == of => {
                     if since + patience <= now {
                         recalled.extend(member.recall_all());
+                        revoked.extend(member.forget_revoked());
                     }
                 }
                 (unstarted, _) => member.suspicion = unstarted.map(|(ticket, _)| (ticket, now)),
@@ -56,6 +57,7 @@ impl State {
             more |= silent || member.live() > 0;
         }
         self.next_look = more.then_some(now + LOOK);
+        revoked.into_iter().for_each(|item| self.release(item, after));
         self.requeue(recalled);
         // A worker that was quick, and was given many tasks ahead, may have met one that is not.
         self.recall();
