@@ -291,6 +291,42 @@ mod tests {
         assert!(matches!(client.join().unwrap(), Err(Refused::WrongKey)));
     }
 
+    /// What a client has said to one server proves nothing to another, nor to the same one later.
+    #[test]
+    fn what_was_overheard_is_of_no_use() {
+        let key = || Key::new(b"secret").unwrap();
+        let pair = || {
+            let (a, b) = UnixStream::pair().unwrap();
+            (Link::new(a.into(), true), Link::new(b.into(), true))
+        };
+        let greet = |mut link: Link| std::thread::spawn(move || greet(&mut link, &key(), [5; 16], |_| true));
+        let deadline = Instant::now() + PATIENCE;
+
+        // Somebody between them who hears all and changes nothing.
+        let ((mut client, mut near), (mut far, server)) = (pair(), pair());
+        let server = greet(server);
+        let client = std::thread::spawn(move || introduce(&mut client, &key(), Purpose::Calls));
+        near.send_raw(&far.receive_exact::<GREETING>(deadline).unwrap()).unwrap();
+        let request = near.receive_exact::<REQUEST>(deadline).unwrap();
+        far.send_raw(&request).unwrap();
+        let reply = far.receive_exact::<REPLY>(deadline).unwrap();
+        near.send_raw(&reply).unwrap();
+        assert!(client.join().unwrap().is_ok() && server.join().unwrap().is_ok());
+
+        // He says it again, as a client and as a server.
+        let (mut far, server) = pair();
+        let server = greet(server);
+        let greeting = far.receive_exact::<GREETING>(deadline).unwrap();
+        far.send_raw(&request).unwrap();
+        assert!(matches!(server.join().unwrap(), Err(Refused::WrongKey)));
+        let (mut client, mut near) = pair();
+        let client = std::thread::spawn(move || introduce(&mut client, &key(), Purpose::Calls));
+        near.send_raw(&greeting).unwrap();
+        near.receive_exact::<REQUEST>(deadline).unwrap();
+        near.send_raw(&reply).unwrap();
+        assert!(matches!(client.join().unwrap(), Err(Refused::WrongKey)));
+    }
+
     #[test]
     fn keys_are_not_shown() {
         assert!(!format!("{:?}", Key::new(b"secret")).contains("secret"));
