@@ -107,6 +107,14 @@ pub struct ListGuard<'a> {
 impl ShareableList {
     /// A new one without a name: it is shared by sending it to others.
     ///
+    /// ```
+    /// use concurrent_futures_ipc::ShareableList;
+    ///
+    /// let list = ShareableList::new(["a text".into(), 1.into()])?;
+    /// assert_eq!(list.get(0)?, "a text".into());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// No descriptor is left, or no memory.
     pub fn new(items: impl IntoIterator<Item = Item>) -> io::Result<Self> {
@@ -141,6 +149,14 @@ impl ShareableList {
 
     /// The list that has this name.
     ///
+    /// ```
+    /// use concurrent_futures_ipc::ShareableList;
+    ///
+    /// let error = ShareableList::open("nobody has made this").unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As of [`SharedMemory::open`]; `InvalidData`: what has this name is no list.
     pub fn open(name: &str) -> io::Result<Self> {
@@ -172,11 +188,28 @@ impl ShareableList {
     }
 
     /// Its name, by which others can open it; `None`: it has none.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::ShareableList;
+    ///
+    /// assert_eq!(ShareableList::new([])?.name(), None);
+    /// assert!(ShareableList::create(None, [1.into()])?.name().is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn name(&self) -> Option<&str> {
         self.memory.name()
     }
 
     /// As [`SharedMemory::unlink`].
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::ShareableList;
+    ///
+    /// let list = ShareableList::create(None, [1.into()])?;
+    /// list.unlink()?;
+    /// assert!(ShareableList::open(list.name().expect("the one it had")).is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `NotFound`: it has lost its name already, or never had one. Those of the system.
@@ -186,6 +219,17 @@ impl ShareableList {
 
     /// As [`SharedMemory::untrack`].
     ///
+    /// ```
+    /// use concurrent_futures_ipc::ShareableList;
+    ///
+    /// let list = ShareableList::create(None, [1.into()])?;
+    /// let name = list.name().expect("it has one").to_owned();
+    /// list.untrack()?;
+    /// drop(list);
+    /// ShareableList::open(&name)?.unlink()?; // it was there still
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of the system.
     pub fn untrack(&self) -> io::Result<()> {
@@ -193,16 +237,40 @@ impl ShareableList {
     }
 
     /// How many elements it has.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::ShareableList;
+    ///
+    /// assert_eq!(ShareableList::new([1.into(), 2.into()])?.len(), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
     /// Whether it has none.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::ShareableList;
+    ///
+    /// assert!(ShareableList::new([])?.is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
     /// A copy of an element.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::ShareableList;
+    /// use concurrent_futures_ipc::list::{Item, ListError};
+    ///
+    /// let list = ShareableList::new([true.into()])?;
+    /// assert_eq!(list.get(0), Ok(Item::Bool(true)));
+    /// assert_eq!(list.get(1), Err(ListError::NoSuchElement { index: 1, len: 1 }));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// There is none of that number; what is there makes no sense.
@@ -213,6 +281,15 @@ impl ShareableList {
     }
 
     /// Makes an element something else, of whatever type.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::ShareableList;
+    ///
+    /// let list = ShareableList::new([1.into()])?;
+    /// list.set(0, "a text")?;
+    /// assert!(list.set(0, "too long a text").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// There is none of that number; it is too large. Nothing has changed then.
@@ -256,6 +333,13 @@ impl ShareableList {
 
     /// How many bytes a text may have that an element becomes.
     ///
+    /// ```
+    /// use concurrent_futures_ipc::ShareableList;
+    ///
+    /// assert_eq!(ShareableList::new([1.into()])?.room(0), Ok(8));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// There is none of that number.
     pub fn room(&self, index: usize) -> Result<usize, ListError> {
@@ -263,6 +347,14 @@ impl ShareableList {
     }
 
     /// A copy of all elements, of one moment.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::ShareableList;
+    ///
+    /// let list = ShareableList::new([1.into(), "one".into()])?;
+    /// assert_eq!(list.to_vec()?, [1.into(), "one".into()]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// What is there makes no sense.
@@ -272,11 +364,29 @@ impl ShareableList {
     }
 
     /// All elements, each as it is when its turn comes.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::ShareableList;
+    ///
+    /// let list = ShareableList::new([1.into(), "one".into()])?;
+    /// for item in list.iter() {
+    ///     println!("{:?}", item?);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Result<Item, ListError>> + '_ {
         (0..self.len()).map(|index| self.get(index))
     }
 
     /// How many elements are like this one.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::ShareableList;
+    ///
+    /// let list = ShareableList::new([1.into(), 2.into(), 1.into()])?;
+    /// assert_eq!(list.count(&1.into()), Ok(2));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As of [`to_vec`](Self::to_vec).
@@ -285,6 +395,14 @@ impl ShareableList {
     }
 
     /// The first element that is like this one.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::ShareableList;
+    ///
+    /// let list = ShareableList::new([1.into(), 2.into(), 1.into()])?;
+    /// assert_eq!((list.index(&2.into()), list.index(&3.into())), (Ok(Some(1)), Ok(None)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As of [`to_vec`](Self::to_vec).

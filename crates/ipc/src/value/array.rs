@@ -58,6 +58,13 @@ pub struct ArrayGuard<'a, T> {
 impl<T: Pod> Array<T> {
     /// One with these elements, and with a lock of its own.
     ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// assert_eq!(Array::new(1..4)?.to_vec(), [1, 2, 3]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// No descriptor is left, or no memory.
     pub fn new(elements: impl IntoIterator<Item = T>) -> io::Result<Self> {
@@ -78,6 +85,19 @@ impl<T: Pod> Array<T> {
     }
 
     /// One with a lock that it shares with others: as [`Value::with_lock`](super::Value::with_lock).
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    /// use concurrent_futures_ipc::Value;
+    ///
+    /// let prices = Array::new([10, 20])?;
+    /// let sum = Value::with_lock(30, prices.get_lock())?;
+    /// let both = prices.get_lock().lock().unwrap();
+    /// prices.set(0, 15);
+    /// sum.set(35);
+    /// drop(both);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// No descriptor is left, or no memory.
@@ -104,16 +124,37 @@ impl<T: Pod> Array<T> {
     }
 
     /// How many elements it has.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// assert_eq!(Array::new([1, 2, 3])?.len(), 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.cells.len()
     }
 
     /// Whether it has none.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// assert!(Array::<u8>::zeroed(0)?.is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// An element.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// assert_eq!(Array::new([0.5, 1.5])?.get(1), 1.5);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Panics
     /// There is none of that number, or the range is not within the array. (So also below.)
@@ -123,46 +164,120 @@ impl<T: Pod> Array<T> {
     }
 
     /// Makes an element something else.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// let array = Array::new([1, 2])?;
+    /// array.set(0, 7);
+    /// assert_eq!(array.to_vec(), [7, 2]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn set(&self, index: usize, value: T) {
         self.brief().set(index, value);
     }
 
     /// Makes of an element what `f` makes of it, and gives what it is then.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// let array = Array::new([1, 2])?;
+    /// assert_eq!(array.update(1, |two| two * 10), 20);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn update(&self, index: usize, f: impl FnOnce(T) -> T) -> T {
         self.brief().update(index, f)
     }
 
     /// A copy of some elements.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// assert_eq!(Array::new([1, 2, 3, 4])?.read(1..3), [2, 3]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn read(&self, range: impl RangeBounds<usize>) -> Vec<T> {
         self.brief().read(range)
     }
 
     /// Copies elements to where the first of them is `index`.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// let array = Array::new([1, 2, 3, 4])?;
+    /// array.write_at(2, &[30, 40]);
+    /// assert_eq!(array.to_vec(), [1, 2, 30, 40]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn write_at(&self, index: usize, elements: &[T]) {
         self.brief().write_at(index, elements);
     }
 
     /// Makes some elements all the same.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// let array = Array::new([1, 2, 3, 4])?;
+    /// array.fill(..2, 0);
+    /// assert_eq!(array.to_vec(), [0, 0, 3, 4]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn fill(&self, range: impl RangeBounds<usize>, value: T) {
         self.brief().fill(range, value);
     }
 
     /// A copy of all.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// let sorted = Array::new([3, 1, 2])?;
+    /// let mut copy = sorted.to_vec();
+    /// copy.sort();
+    /// sorted.write_at(0, &copy);
+    /// assert_eq!(sorted.to_vec(), [1, 2, 3]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn to_vec(&self) -> Vec<T> {
         self.brief().read(..)
     }
 
     /// All elements as they are now: a copy, so that they can be changed meanwhile.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// let array = Array::new([1, 2, 3])?;
+    /// array.iter().enumerate().for_each(|(index, n)| array.set(index, n * n));
+    /// assert_eq!(array.iter().sum::<i32>(), 14);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn iter(&self) -> std::vec::IntoIter<T> {
         self.to_vec().into_iter()
     }
 
     /// Locks it, however long that takes. A thread that has it locked can lock it again.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// let array = Array::new([1, 2, 3])?;
+    /// let mut all = array.lock().unwrap();
+    /// let last = all.get(2);
+    /// all.set(0, last); // nobody else comes in between
+    /// # drop(all);
+    /// # assert_eq!(array.to_vec(), [3, 2, 3]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// It is locked, but whoever had it before has died with it.
@@ -175,6 +290,17 @@ impl<T: Pod> Array<T> {
 
     /// Locks it, if nobody else has it.
     ///
+    /// ```
+    /// use concurrent_futures_ipc::{Array, TryLockError};
+    ///
+    /// let array = Array::new([1, 2, 3])?;
+    /// let _guard = array.lock().unwrap();
+    /// std::thread::scope(|s| {
+    ///     s.spawn(|| assert!(matches!(array.try_lock(), Err(TryLockError::WouldBlock))));
+    /// });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Somebody else has it; or it is locked, but whoever had it before has died with it.
     pub fn try_lock(&self) -> Result<ArrayGuard<'_, T>, TryLockError<ArrayGuard<'_, T>>> {
@@ -182,6 +308,15 @@ impl<T: Pod> Array<T> {
     }
 
     /// Locks it, if that can be done in this time.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// let array = Array::new([1, 2, 3])?;
+    /// let guard = array.lock_timeout(std::time::Duration::from_secs(1)).unwrap();
+    /// assert_eq!(guard.len(), 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Somebody else had it all the time; or it is locked, but whoever had it before has died with it.
@@ -201,6 +336,16 @@ impl<T: Pod> Array<T> {
     }
 
     /// Its lock, to be given to others ([`with_lock`](Self::with_lock)).
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// let array = Array::new([1, 2, 3])?;
+    /// let guard = array.lock().unwrap();
+    /// assert!(array.get_lock().is_locked());
+    /// # drop(guard);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn get_lock(&self) -> &RLock {
         self.ground.rlock()
     }
@@ -219,16 +364,37 @@ const NAME: &str = "concurrent-futures-array";
 
 impl<T: Pod> ArrayGuard<'_, T> {
     /// How many elements it has.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// assert_eq!(Array::new([1, 2, 3])?.lock().unwrap().len(), 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.cells.len()
     }
 
     /// Whether it has none.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// assert!(!Array::new([1])?.lock().unwrap().is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// An element.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// assert_eq!(Array::new([1, 2, 3])?.lock().unwrap().get(2), 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Panics
     /// There is none of that number, or the range is not within the array. (So also below.)
@@ -238,12 +404,29 @@ impl<T: Pod> ArrayGuard<'_, T> {
     }
 
     /// Makes an element something else.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// let array = Array::new([1, 2])?;
+    /// array.lock().unwrap().set(1, 7);
+    /// assert_eq!(array.get(1), 7);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn set(&mut self, index: usize, value: T) {
         self.cells.store(index, value);
     }
 
     /// Makes of an element what `f` makes of it, and gives what it is then.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// let array = Array::new([1, 2])?;
+    /// assert_eq!(array.lock().unwrap().update(1, |two| two + 5), 7);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn update(&mut self, index: usize, f: impl FnOnce(T) -> T) -> T {
         let value = f(self.get(index));
@@ -252,29 +435,71 @@ impl<T: Pod> ArrayGuard<'_, T> {
     }
 
     /// A copy of some elements.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// assert_eq!(Array::new([1, 2, 3])?.lock().unwrap().read(1..), [2, 3]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn read(&self, range: impl RangeBounds<usize>) -> Vec<T> {
         self.cells.read(self.cells.part(range))
     }
 
     /// Copies elements to where the first of them is `index`.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// let array = Array::new([1, 2, 3])?;
+    /// array.lock().unwrap().write_at(1, &[20, 30]);
+    /// assert_eq!(array.to_vec(), [1, 20, 30]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn write_at(&mut self, index: usize, elements: &[T]) {
         self.cells.write(index, elements);
     }
 
     /// Makes some elements all the same.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// let array = Array::new([1, 2, 3])?;
+    /// array.lock().unwrap().fill(.., 9);
+    /// assert_eq!(array.to_vec(), [9, 9, 9]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn fill(&mut self, range: impl RangeBounds<usize>, value: T) {
         self.cells.part(range).for_each(|index| self.cells.store(index, value));
     }
 
     /// All elements.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// let array = Array::new([1, 5, 3])?;
+    /// assert_eq!(array.lock().unwrap().iter().max(), Some(5));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn iter(&self) -> impl ExactSizeIterator<Item = T> + DoubleEndedIterator + '_ {
         (0..self.len()).map(|index| self.cells.load(index))
     }
 
     /// Exchanges two elements.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Array;
+    ///
+    /// let array = Array::new([1, 2, 3])?;
+    /// array.lock().unwrap().swap(0, 2);
+    /// assert_eq!(array.to_vec(), [3, 2, 1]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn swap(&mut self, one: usize, other: usize) {
         let values = (self.get(one), self.get(other));

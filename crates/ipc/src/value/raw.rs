@@ -58,6 +58,13 @@ pub struct RawArray<T>(pub(super) Cells<T>);
 impl<T: Pod> RawValue<T> {
     /// A new one.
     ///
+    /// ```
+    /// use concurrent_futures_ipc::RawValue;
+    ///
+    /// assert_eq!(RawValue::new(7_u8)?.get(), 7);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// No descriptor is left, or no memory.
     pub fn new(value: T) -> io::Result<Self> {
@@ -73,11 +80,27 @@ impl<T: Pod> RawValue<T> {
     }
 
     /// What it is.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::RawValue;
+    ///
+    /// assert_eq!(RawValue::new(0.5)?.get(), 0.5);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn get(&self) -> T {
         self.0.load(0)
     }
 
     /// Makes it something else.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::RawValue;
+    ///
+    /// let value = RawValue::new(1_u8)?;
+    /// value.set(2);
+    /// assert_eq!(value.get(), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set(&self, value: T) {
         self.0.store(0, value);
     }
@@ -98,6 +121,15 @@ impl<T: Pod> RawValue<T> {
 
     /// Replaces `current` by `new`, in one step, and gives what was there. They are compared byte by byte.
     ///
+    /// ```
+    /// use concurrent_futures_ipc::RawValue;
+    ///
+    /// let turn = RawValue::new(1_u32)?;
+    /// assert_eq!(turn.compare_exchange(1, 2), Ok(1));
+    /// assert_eq!(turn.compare_exchange(1, 3), Err(2), "somebody else was quicker");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// What is there, if it is something else.
     pub fn compare_exchange(&self, current: T, new: T) -> Result<T, T> {
@@ -107,11 +139,27 @@ impl<T: Pod> RawValue<T> {
 
 impl<T: Integer> RawValue<T> {
     /// Adds, wrapping, and gives what it was.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::RawValue;
+    ///
+    /// let next = RawValue::new(0_u64)?;
+    /// assert_eq!((next.fetch_add(1), next.fetch_add(1)), (0, 1));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn fetch_add(&self, value: T) -> T {
         self.0.fetch_add(0, value)
     }
 
     /// Subtracts, wrapping, and gives what it was.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::RawValue;
+    ///
+    /// let left = RawValue::new(2_u8)?;
+    /// assert_eq!((left.fetch_sub(1), left.get()), (2, 1));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn fetch_sub(&self, value: T) -> T {
         self.0.fetch_add(0, value.negative())
     }
@@ -119,6 +167,13 @@ impl<T: Integer> RawValue<T> {
 
 impl<T: Pod> RawArray<T> {
     /// One with these elements.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::RawArray;
+    ///
+    /// assert_eq!(RawArray::new([1, 2, 3])?.to_vec(), [1, 2, 3]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// No descriptor is left, or no memory.
@@ -131,6 +186,13 @@ impl<T: Pod> RawArray<T> {
 
     /// One with so many elements, all of them zero.
     ///
+    /// ```
+    /// use concurrent_futures_ipc::RawArray;
+    ///
+    /// assert_eq!(RawArray::<u8>::zeroed(2)?.to_vec(), [0, 0]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// No descriptor is left, or no memory.
     pub fn zeroed(len: usize) -> io::Result<Self> {
@@ -140,16 +202,37 @@ impl<T: Pod> RawArray<T> {
     }
 
     /// How many elements it has.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::RawArray;
+    ///
+    /// assert_eq!(RawArray::<u8>::zeroed(2)?.len(), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether it has none.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::RawArray;
+    ///
+    /// assert!(RawArray::<u8>::zeroed(0)?.is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// An element.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::RawArray;
+    ///
+    /// assert_eq!(RawArray::new([1, 2])?.get(1), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Panics
     /// There is none of that number. (So also below.)
@@ -159,18 +242,44 @@ impl<T: Pod> RawArray<T> {
     }
 
     /// Makes an element something else.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::RawArray;
+    ///
+    /// let array = RawArray::new([1, 2])?;
+    /// array.set(1, 7);
+    /// assert_eq!(array.to_vec(), [1, 7]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn set(&self, index: usize, value: T) {
         self.0.store(index, value);
     }
 
     /// As [`RawValue::update`], of an element.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::RawArray;
+    ///
+    /// let array = RawArray::new([1, 2])?;
+    /// assert_eq!((array.update(1, |two| two + 5), array.get(1)), (2, 7));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn update(&self, index: usize, f: impl FnMut(T) -> T) -> T {
         self.0.update(index, f)
     }
 
     /// As [`RawValue::compare_exchange`], of an element.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::RawArray;
+    ///
+    /// let owners = RawArray::<u32>::zeroed(4)?;
+    /// assert_eq!(owners.compare_exchange(2, 0, 77), Ok(0));
+    /// assert_eq!(owners.compare_exchange(2, 0, 78), Err(77), "it is taken");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// What is there, if it is something else.
@@ -181,6 +290,13 @@ impl<T: Pod> RawArray<T> {
 
     /// A copy of some elements, each as it is when its turn comes.
     ///
+    /// ```
+    /// use concurrent_futures_ipc::RawArray;
+    ///
+    /// assert_eq!(RawArray::new([1, 2, 3])?.read(..2), [1, 2]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Panics
     /// The range is not within the array. (So also below.)
     #[track_caller]
@@ -189,23 +305,55 @@ impl<T: Pod> RawArray<T> {
     }
 
     /// Copies elements to where the first of them is `index`.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::RawArray;
+    ///
+    /// let array = RawArray::new([1, 2, 3])?;
+    /// array.write_at(1, &[20, 30]);
+    /// assert_eq!(array.to_vec(), [1, 20, 30]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn write_at(&self, index: usize, elements: &[T]) {
         self.0.write(index, elements);
     }
 
     /// Makes some elements all the same.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::RawArray;
+    ///
+    /// let array = RawArray::new([1, 2, 3])?;
+    /// array.fill(1.., 0);
+    /// assert_eq!(array.to_vec(), [1, 0, 0]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn fill(&self, range: impl RangeBounds<usize>, value: T) {
         self.0.part(range).for_each(|index| self.0.store(index, value));
     }
 
     /// All elements, each as it is when its turn comes.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::RawArray;
+    ///
+    /// assert_eq!(RawArray::new([1, 5, 3])?.iter().max(), Some(5));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn iter(&self) -> impl ExactSizeIterator<Item = T> + DoubleEndedIterator + '_ {
         (0..self.len()).map(|index| self.0.load(index))
     }
 
     /// A copy of all.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::RawArray;
+    ///
+    /// assert_eq!(RawArray::new([1, 2])?.to_vec(), [1, 2]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn to_vec(&self) -> Vec<T> {
         self.read(..)
     }
@@ -213,12 +361,29 @@ impl<T: Pod> RawArray<T> {
 
 impl<T: Integer> RawArray<T> {
     /// As [`RawValue::fetch_add`], to an element.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::RawArray;
+    ///
+    /// let votes = RawArray::<u32>::zeroed(3)?;
+    /// votes.fetch_add(1, 1);
+    /// assert_eq!(votes.to_vec(), [0, 1, 0]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn fetch_add(&self, index: usize, value: T) -> T {
         self.0.fetch_add(index, value)
     }
 
     /// As [`RawValue::fetch_sub`], from an element.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::RawArray;
+    ///
+    /// let left = RawArray::new([3_u32, 3])?;
+    /// assert_eq!((left.fetch_sub(0, 1), left.get(0)), (3, 2));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn fetch_sub(&self, index: usize, value: T) -> T {
         self.0.fetch_add(index, value.negative())

@@ -62,6 +62,13 @@ impl<T: Pod> Value<T> {
 
     /// A new one, with a lock of its own.
     ///
+    /// ```
+    /// use concurrent_futures_ipc::Value;
+    ///
+    /// assert_eq!(Value::new(1.5)?.get(), 1.5);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// No descriptor is left, or no memory.
     pub fn new(value: T) -> io::Result<Self> {
@@ -116,18 +123,41 @@ impl<T: Pod> Value<T> {
     }
 
     /// What it is.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Value;
+    ///
+    /// assert_eq!(Value::new([1, 2])?.get(), [1, 2]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn get(&self) -> T {
         let _lock = self.ground.lock_briefly();
         self.load()
     }
 
     /// Makes it something else.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Value;
+    ///
+    /// let value = Value::new(1)?;
+    /// value.set(2);
+    /// assert_eq!(value.get(), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set(&self, value: T) {
         let _lock = self.ground.lock_briefly();
         self.store(value);
     }
 
     /// Makes of it what `f` makes of it, and gives what it is then. It is locked meanwhile; if `f` panics, it stays as it is.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Value;
+    ///
+    /// assert_eq!(Value::new(20)?.update(|n| n + 1), 21);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn update(&self, f: impl FnOnce(T) -> T) -> T {
         let _lock = self.ground.lock_briefly();
         let value = f(self.load());
@@ -136,6 +166,14 @@ impl<T: Pod> Value<T> {
     }
 
     /// Makes it something else, and gives what it was.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Value;
+    ///
+    /// let value = Value::new(1)?;
+    /// assert_eq!((value.replace(2), value.get()), (1, 2));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn replace(&self, value: T) -> T {
         let _lock = self.ground.lock_briefly();
         let old = self.load();
@@ -144,6 +182,18 @@ impl<T: Pod> Value<T> {
     }
 
     /// Locks it, however long that takes. A thread that has it locked can lock it again.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Value;
+    ///
+    /// let value = Value::new(1)?;
+    /// let mut guard = value.lock().unwrap();
+    /// guard += 1;
+    /// guard *= 10; // nobody has seen the 2
+    /// # drop(guard);
+    /// # assert_eq!(value.get(), 20);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// It is locked, but whoever had it before has died with it.
@@ -156,6 +206,17 @@ impl<T: Pod> Value<T> {
 
     /// Locks it, if nobody else has it.
     ///
+    /// ```
+    /// use concurrent_futures_ipc::{TryLockError, Value};
+    ///
+    /// let value = Value::new(1)?;
+    /// let _guard = value.lock().unwrap();
+    /// std::thread::scope(|s| {
+    ///     s.spawn(|| assert!(matches!(value.try_lock(), Err(TryLockError::WouldBlock))));
+    /// });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Somebody else has it; or it is locked, but whoever had it before has died with it.
     pub fn try_lock(&self) -> Result<ValueGuard<'_, T>, TryLockError<ValueGuard<'_, T>>> {
@@ -163,6 +224,15 @@ impl<T: Pod> Value<T> {
     }
 
     /// Locks it, if that can be done in this time.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Value;
+    ///
+    /// let value = Value::new(1)?;
+    /// let guard = value.lock_timeout(std::time::Duration::from_secs(1)).unwrap();
+    /// assert_eq!(guard.get(), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Somebody else had it all the time; or it is locked, but whoever had it before has died with it.
@@ -182,6 +252,16 @@ impl<T: Pod> Value<T> {
     }
 
     /// Its lock, to be given to others ([`with_lock`](Self::with_lock)).
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Value;
+    ///
+    /// let one = Value::new(1)?;
+    /// let other = Value::with_lock(2, one.get_lock())?;
+    /// let _both = one.get_lock().lock().unwrap();
+    /// assert!(other.get_lock().is_locked());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn get_lock(&self) -> &RLock {
         self.ground.rlock()
     }
@@ -204,16 +284,39 @@ impl<T: Pod> Value<T> {
 
 impl<T: Pod> ValueGuard<'_, T> {
     /// What it is.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Value;
+    ///
+    /// assert_eq!(Value::new(7)?.lock().unwrap().get(), 7);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn get(&self) -> T {
         self.value.load()
     }
 
     /// Makes it something else.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Value;
+    ///
+    /// let value = Value::new(7)?;
+    /// value.lock().unwrap().set(8);
+    /// assert_eq!(value.get(), 8);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set(&mut self, value: T) {
         self.value.store(value);
     }
 
     /// Makes of it what `f` makes of it, and gives what it is then.
+    ///
+    /// ```
+    /// use concurrent_futures_ipc::Value;
+    ///
+    /// assert_eq!(Value::new(7)?.lock().unwrap().update(|n| n * 2), 14);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn update(&mut self, f: impl FnOnce(T) -> T) -> T {
         let value = f(self.get());
         self.set(value);
