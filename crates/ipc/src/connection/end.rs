@@ -4,6 +4,7 @@ use super::ear::{Ear, Heard};
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::poll::poll_until;
+use crate::crowd::Crowd;
 use crate::ring::{self, Consumer, Place, Producer, Ringer};
 use crate::{Doorbell, SharedMemory, forks, message};
 use concurrent_futures_core::attach::Attachment;
@@ -12,7 +13,7 @@ use rustix::event::{PollFd, PollFlags};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 /// As much as a sender may be ahead of its receiver, in each direction. Python's pairs of sockets have room for 208
@@ -49,8 +50,8 @@ pub(super) struct End {
     /// Wakes the other side, if it sleeps.
     pub(super) ringer: Option<Ringer>,
     /// Threads and tasks of this process that sleep until there is room, and until there is something to receive.
-    pub(super) senders_asleep: AtomicUsize,
-    pub(super) receivers_asleep: AtomicUsize,
+    pub(super) senders_asleep: Crowd,
+    pub(super) receivers_asleep: Crowd,
     /// Ears that nobody listens with.
     ears: Mutex<Vec<Ear>>,
     /// How often this process had been forked when it got the end.
@@ -135,8 +136,8 @@ impl End {
             ringer: producer.as_ref().map(Producer::ringer),
             outgoing: producer.map(|producer| Mutex::new(Outgoing::new(producer))),
             incoming: consumer.map(|consumer| Mutex::new(Incoming::new(consumer))),
-            senders_asleep: AtomicUsize::new(0),
-            receivers_asleep: AtomicUsize::new(0),
+            senders_asleep: Crowd::new(),
+            receivers_asleep: Crowd::new(),
             ears: Mutex::default(),
             forks: forks::count(),
             parts,
@@ -189,25 +190,25 @@ impl End {
     }
 
     /// Begins to listen, for what is counted in `asleep`.
-    pub(super) fn listen<'a>(&'a self, asleep: &'a AtomicUsize) -> io::Result<Listening<'a>> {
+    pub(super) fn listen<'a>(&'a self, asleep: &'a Crowd) -> io::Result<Listening<'a>> {
         let kept = self.ears.lock().pop();
         let ear = match kept {
             Some(ear) => ear,
             None => Ear::new(&self.parts.bell, Some(self.socket()))?,
         };
-        asleep.fetch_add(1, Ordering::SeqCst);
+        asleep.join();
         Ok(Listening { end: self, asleep, ear: Some(ear) })
     }
 
     /// Whether a thread or a task of this process sleeps here.
     pub(super) fn is_listened_to(&self) -> bool {
-        self.senders_asleep.load(Ordering::SeqCst) + self.receivers_asleep.load(Ordering::SeqCst) > 0
+        !self.senders_asleep.is_empty() || !self.receivers_asleep.is_empty()
     }
 
     /// Others of this process sleep for the same as the caller did, who may have left something: they look for
     /// themselves.
-    pub(super) fn rouse(&self, asleep: &AtomicUsize) -> io::Result<()> {
-        if asleep.load(Ordering::SeqCst) > 0 { self.parts.bell.ring() } else { Ok(()) }
+    pub(super) fn rouse(&self, asleep: &Crowd) -> io::Result<()> {
+        asleep.rouse(|| self.parts.bell.ring())
     }
 }
 
@@ -232,7 +233,7 @@ impl Drop for End {
 #[derive(Debug)]
 pub(super) struct Listening<'a> {
     end: &'a End,
-    asleep: &'a AtomicUsize,
+    asleep: &'a Crowd,
     /// `None` in `drop` alone.
     ear: Option<Ear>,
 }
@@ -252,7 +253,7 @@ impl Listening<'_> {
 
 impl Drop for Listening<'_> {
     fn drop(&mut self) {
-        self.asleep.fetch_sub(1, Ordering::SeqCst);
+        self.asleep.leave();
         let mut ears = self.end.ears.lock();
         if ears.len() < EARS_KEPT {
             ears.extend(self.ear.take());

@@ -73,6 +73,7 @@ fn loom_a_writer_that_waits_for_room_is_woken_and_bytes_go_round() {
 fn loom_a_bell_is_rung_for_what_comes() {
     loom::model(|| {
         let (place, mut producer, mut consumer) = ring();
+        let mut ear = place.ear();
         assert!(!consumer.arm(Wake::ByDoorbell).unwrap());
         let writer = thread::spawn(move || {
             write_all(&mut producer, b"a");
@@ -80,7 +81,7 @@ fn loom_a_bell_is_rung_for_what_comes() {
         });
         let mut bytes = Vec::new();
         while bytes.len() < 2 {
-            place.listen();
+            ear.sleep();
             consumer.disarm();
             loop {
                 bytes.extend(read(&mut consumer, 4));
@@ -102,7 +103,7 @@ fn loom_a_bell_is_rung_for_room() {
     model.check(|| {
         let (place, mut producer, mut consumer) = ring();
         let reader = thread::spawn(move || read_to(&mut consumer, 7, 3));
-        let mut rest = &b"abcdefg"[..];
+        let (mut rest, mut ear) = (&b"abcdefg"[..], place.ear());
         loop {
             let written = producer.write(rest).unwrap();
             rest = &rest[written..];
@@ -112,7 +113,7 @@ fn loom_a_bell_is_rung_for_room() {
                 break;
             }
             if !producer.want_room(Wake::ByDoorbell).unwrap() {
-                place.listen();
+                ear.sleep();
             }
         }
         assert_eq!(reader.join().unwrap(), b"abcdefg");

@@ -143,7 +143,7 @@ mod imp {
     }
 }
 
-/// The same for the models: cells whose every access loom sees, and a bell that is a flag.
+/// The same for the models: cells whose every access loom sees, and a bell that counts how often it was rung.
 #[cfg(concurrent_futures_loom)]
 mod imp {
     use super::super::sleeper::{Sleeper, Wake};
@@ -173,8 +173,31 @@ mod imp {
     struct Memory {
         header: Header,
         cells: Vec<UnsafeCell<u8>>,
-        rung: Mutex<bool>,
-        heard: Condvar,
+        rings: Mutex<u64>,
+        rung: Condvar,
+    }
+
+    /// Hears the bell of a ring.
+    pub(crate) struct Ear {
+        place: Place,
+        heard: u64,
+    }
+
+    impl Ear {
+        /// Sleeps until the bell has been rung since it was heard last.
+        pub(crate) fn sleep(&mut self) {
+            let Memory { rings, rung, .. } = &*self.place.0;
+            let mut rings = rings.lock().expect("no model panics here");
+            while *rings == self.heard {
+                rings = rung.wait(rings).expect("no model panics here");
+            }
+            self.heard = *rings;
+        }
+
+        /// What was heard until now is nothing new.
+        pub(crate) fn forget(&mut self) {
+            self.heard = *self.place.0.rings.lock().expect("no model panics here");
+        }
     }
 
     /// What a ring takes.
@@ -187,21 +210,24 @@ mod imp {
             let writer = WriterLine { tail: AtomicU64::new(0), reader: Sleeper::new() };
             let reader = ReaderLine { head: AtomicU64::new(0), writer: Sleeper::new() };
             let cells = (0..capacity).map(|_| UnsafeCell::new(0)).collect();
-            let (rung, heard) = (Mutex::new(false), Condvar::new());
-            Place(Arc::new(Memory { header: Header { writer, reader }, cells, rung, heard }))
+            let (rings, rung) = (Mutex::new(0), Condvar::new());
+            Place(Arc::new(Memory { header: Header { writer, reader }, cells, rings, rung }))
         }
 
         pub(crate) fn share(&self) -> Place {
             Place(self.0.clone())
         }
 
-        /// What a poller does: sleeps until the bell has been rung since the last time.
-        pub(crate) fn listen(&self) {
-            let mut rung = self.0.rung.lock().expect("no model panics here");
-            while !*rung {
-                rung = self.0.heard.wait(rung).expect("no model panics here");
-            }
-            *rung = false;
+        /// What a poller has: it hears each ring, also those of before.
+        pub(crate) fn ear(&self) -> Ear {
+            Ear { place: self.share(), heard: 0 }
+        }
+
+        /// Rings the bell.
+        pub(crate) fn ring(&self) -> io::Result<()> {
+            *self.0.rings.lock().expect("no model panics here") += 1;
+            self.0.rung.notify_all();
+            Ok(())
         }
 
         pub(crate) fn capacity(&self) -> usize {
@@ -238,9 +264,7 @@ mod imp {
             if wake == Wake::ByFutex {
                 return sleeper.wake();
             }
-            *self.0.rung.lock().expect("no model panics here") = true;
-            self.0.heard.notify_one();
-            Ok(())
+            self.ring()
         }
     }
 
