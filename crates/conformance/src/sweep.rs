@@ -70,7 +70,8 @@ use std::time::{Duration, Instant};
 /// If `f` does, or its process dies, or there is no outcome within some minutes.
 pub fn alone<A: Portable, R: Portable>(f: fn(A) -> R, argument: A) -> R {
     let pool = ProcessPoolExecutor::new(1).expect("a process pool");
-    let patience = if asked_step().is_some() { 60 * PATIENCE } else { 3 * PATIENCE };
+    // A sweep takes up to twenty seconds of CPU time, and there are others beside it.
+    let patience = if asked_step().is_some() { 60 * PATIENCE } else { 10 * PATIENCE };
     let outcome = pool.submit(f, argument).result_timeout(patience);
     outcome.unwrap_or_else(|late| panic!("no end of the sweep: {:?}", late.0)).unwrap_or_else(|error| panic!("{error}"))
 }

@@ -303,7 +303,7 @@ fn sender_killed_at_every_instant((): ()) -> (u64, u64) {
     let shared = SharedBytes::from(vec![7; 20_000]);
     let current = RefCell::new(one_way::<(u32, SharedBytes)>().expect("a pipe"));
     let whole = Cell::new(0);
-    let swept = Sweep::every(433).run(
+    let swept = Sweep::every(1009).run(
         || current.borrow().0.send((5, shared.clone())).expect("somebody is there"),
         |_| {
             let (sender, receiver) = current.replace(one_way().expect("a pipe"));
