@@ -99,7 +99,7 @@ impl<T> AsyncResult<T> {
     /// use std::time::Duration;
     ///
     /// let pool = Pool::new(1)?;
-    /// let slow = pool.apply_async(|ms| std::thread::sleep(Duration::from_millis(ms)), 100);
+    /// let slow = pool.apply_async(|ms| std::thread::sleep(Duration::from_millis(ms)), 1000);
     /// let slow = slow.get_timeout(Duration::ZERO).unwrap_err().0;
     /// slow.get()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())

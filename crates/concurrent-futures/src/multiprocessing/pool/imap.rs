@@ -64,7 +64,7 @@ where
     /// use std::time::Duration;
     ///
     /// let pool = Pool::new(1)?;
-    /// let mut naps = pool.imap(|ms| std::thread::sleep(Duration::from_millis(ms)), [100]);
+    /// let mut naps = pool.imap(|ms| std::thread::sleep(Duration::from_millis(ms)), [1000]);
     /// assert!(naps.next_timeout(Duration::ZERO).is_err());
     /// assert!(naps.next().is_some());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
