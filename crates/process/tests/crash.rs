@@ -62,10 +62,8 @@ fn every_kind_of_death_is_typed_and_alone() {
         assert_eq!(death(outcome(pool.submit(exit, 0)).unwrap_err()).exit_code(), Some(0));
         assert_eq!(death(outcome(pool.submit(exit, 99)).unwrap_err()).exit_code(), Some(99));
         let overflow = death(outcome(pool.submit(overflow, 1)).unwrap_err());
-        let said = overflow.last_words().is_some_and(|words| words.contains("its stack overflowed"));
-        // Without the feature `boot` it is Rust that says so, on standard error, and aborts.
-        assert!(overflow.signal() == Some(if cfg!(feature = "boot") { "SIGSEGV" } else { "SIGABRT" }), "{overflow}");
-        assert_eq!(said, cfg!(feature = "boot"), "{overflow}");
+        assert_eq!(overflow.signal(), Some("SIGSEGV"), "{overflow}");
+        assert!(overflow.last_words().is_some_and(|words| words.contains("its stack overflowed")), "{overflow}");
         let segv = death(outcome(pool.submit(segv_at_null, ())).unwrap_err());
         assert!(segv.last_words().is_none(), "{segv}");
         for (n, future) in neighbours.into_iter().enumerate() {

@@ -20,6 +20,8 @@ fn main() {
         assert_eq!(squares.unwrap(), [0, 1, 4, 9, 16]);
         let pid = pool.submit(|()| std::process::id(), ()).result().unwrap();
         assert_ne!(pid, std::process::id());
+        let below = |()| ProcessPoolExecutor::new(1).unwrap().submit(|x: u64| x + 1, 1).result().unwrap();
+        assert_eq!(pool.submit(below, ()).result().unwrap(), 2, "a worker has pools, too");
         let target = |parent| assert_eq!(parent_process().expect("it has one").pid(), parent);
         let process = Process::target(target, std::process::id()).start_method(method).start().unwrap();
         assert!(process.join().unwrap().success());

@@ -35,7 +35,8 @@ static DEPTH: AtomicU32 = AtomicU32::new(0);
 /// Makes this process a worker when a pool has started it as one; otherwise does nothing.
 ///
 /// With the feature `boot`, which is on by default, this happens before `main` and the function has nothing
-/// left to do. Without that feature, call it first in `main`: what runs before it runs in every worker too.
+/// left to do. Without that feature, call it first in `main`: what runs before it runs in every worker too. Call it
+/// whatever the arguments are: a worker has others, and a pool of a program that has not called it cannot be built.
 /// In a worker it does not return.
 ///
 /// # Examples
@@ -46,8 +47,16 @@ static DEPTH: AtomicU32 = AtomicU32::new(0);
 /// ```
 pub fn init() {
     #[cfg(not(feature = "boot"))]
-    intercept(|| Ok(()));
+    {
+        // Before it, for a worker does not come back from there and may have pools, too.
+        INITIALISED.store(true, Ordering::Relaxed);
+        intercept(|| Ok(()));
+    }
 }
+
+/// Whether [`init`] was called.
+#[cfg(not(feature = "boot"))]
+static INITIALISED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
 /// Whether this process may have workers. To be asked before a pool is built.
 pub(crate) fn check() -> Result<(), BootRefusal> {
@@ -65,6 +74,10 @@ pub(crate) fn check_program() -> Result<(), BootRefusal> {
     }
     if Role::from_environment().is_some() {
         return Err(BootRefusal::NotIntercepted);
+    }
+    #[cfg(not(feature = "boot"))]
+    if !INITIALISED.load(Ordering::Relaxed) {
+        return Err(BootRefusal::NotInitialised);
     }
     if runs_with_raised_privileges() {
         return Err(BootRefusal::RaisedPrivileges);
@@ -179,6 +192,7 @@ mod tests {
 
     #[test]
     fn an_ordinary_program_may_have_workers() {
+        init();
         check().unwrap();
     }
 
@@ -189,8 +203,9 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_to_do() {
-        let text = BootRefusal::NotIntercepted.to_string();
-        assert!(text.contains("init()"), "{text}");
+        for refusal in [BootRefusal::NotInitialised, BootRefusal::NotIntercepted] {
+            assert!(refusal.to_string().contains("init()"), "{refusal}");
+        }
         let text = BootRefusal::TooDeep { limit: 4 }.to_string();
         assert!(text.contains("nested 4 deep"), "{text}");
     }

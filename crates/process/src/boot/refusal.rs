@@ -23,6 +23,9 @@ pub(crate) enum BootRefusal {
         own: u32,
     },
     NoControlSocket(io::Error),
+    /// Workers would run `main`, as far as anybody can see.
+    #[cfg_attr(feature = "boot", allow(dead_code, reason = "a constructor is not forgotten"))]
+    NotInitialised,
     NotIntercepted,
     TooDeep {
         limit: u32,
@@ -64,6 +67,10 @@ impl fmt::Display for BootRefusal {
             Self::NoControlSocket(error) => {
                 write!(f, "this process was started as a worker, but its standard input is no control socket: {error}")
             }
+            Self::NotInitialised => f.write_str(
+                "the feature `boot` of concurrent-futures is off, so a worker process would run `main` once more: call \
+                 `concurrent_futures::init()` first in `main`, whatever its arguments are",
+            ),
             Self::NotIntercepted => f.write_str(
                 "this process was started as a worker, but runs `main`: the feature `boot` of concurrent-futures is off, \
                  so call `concurrent_futures::init()` first in `main`",
