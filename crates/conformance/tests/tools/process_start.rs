@@ -61,6 +61,8 @@ fn environment_and_directory() {
         let refused = |builder: ProcessBuilder<String, ()>| builder.start_method(method).start().unwrap_err().kind();
         let process = || Process::target(inherits, String::new());
         assert_eq!(refused(process().current_dir("/no/such/directory")), std::io::ErrorKind::NotFound);
+        let error = process().current_dir("/no/such/directory").start().unwrap_err().to_string();
+        assert!(error.contains("/no/such/directory"), "{error}");
         assert_eq!(refused(process().current_dir("/dev/null")), std::io::ErrorKind::NotADirectory);
         assert_eq!(refused(process().env("a=b", "c")), std::io::ErrorKind::InvalidInput);
     }

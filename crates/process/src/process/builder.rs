@@ -308,6 +308,10 @@ impl Settings {
         let (streams, pipes) = stdio::prepare(self.stdio)?;
         let path = self.directory.as_deref().unwrap_or(Path::new("."));
         let directory = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let directory = directory.map_err(|error| {
+            let error = io::Error::from(error);
+            io::Error::new(error.kind(), format!("the directory {path:?} cannot be that of a process: {error}"))
+        });
         // A process in a directory that it may not look up can have children all the same: they are where it is.
         let directory = if self.directory.is_some() { Some(directory?) } else { directory.ok() };
         Ok(Outfit {
