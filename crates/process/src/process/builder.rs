@@ -224,6 +224,8 @@ impl<A, R: Termination + 'static> ProcessBuilder<A, R> {
     /// locks of its own are not. Test runners, pools, and whatever is awaited with this library have threads.
     ///
     /// What this process has open is shared with the child; each end of a pipe that the child does not close is one more that keeps it open.
+    /// What a thread of this process has locked between processes stays its own: guards and permits in the child are copies, whose drop
+    /// changes nothing.
     ///
     /// # Examples
     ///
