@@ -66,7 +66,7 @@ impl Drop for AtTheDoor {
 /// Accepts connections until the server is stopped.
 pub(super) fn let_in(state: &Arc<State>, sockets: &Sockets) -> io::Result<()> {
     // To be closed when there is no other descriptor left: then a client can be let in just to be sent away.
-    let mut reserve = File::open("/dev/null").ok();
+    let mut reserve = None;
     let door = Door::new();
     loop {
         let mut sources = vec![PollFd::new(&sockets.local, PollFlags::IN)];
@@ -78,6 +78,13 @@ pub(super) fn let_in(state: &Arc<State>, sockets: &Sockets) -> io::Result<()> {
         if state.is_stopped() {
             return Ok(());
         }
+        // Before any newcomer has it: others (a thread that has just begun opens a file for a moment) may have taken what was kept.
+        reserve = reserve.or_else(|| File::open("/dev/null").ok());
+        if reserve.is_none() {
+            // Nothing tells when there is a descriptor again.
+            std::thread::sleep(MOMENT);
+            continue;
+        }
         let ready: Vec<bool> = sources.iter().map(|source| !source.revents().is_empty()).collect();
         let tcp = sockets.tcp.as_ref().filter(|_| ready.get(1) == Some(&true));
         let local = ready[0].then_some((&sockets.local, None));
@@ -86,14 +93,12 @@ pub(super) fn let_in(state: &Arc<State>, sockets: &Sockets) -> io::Result<()> {
                 Ok(socket) => begin(state, socket.into(), key.cloned(), &door),
                 Err(Errno::MFILE | Errno::NFILE) => {
                     drop(reserve.take());
-                    let turned_away = accept_with(listener, SocketFlags::CLOEXEC).map(auth::turn_away).is_ok();
-                    reserve = File::open("/dev/null").ok();
-                    if !turned_away {
-                        // Others have taken what was kept. Nothing tells when there is a descriptor again.
-                        std::thread::sleep(MOMENT);
-                    }
+                    // If others are quicker, he is turned away the next time.
+                    let _ = accept_with(listener, SocketFlags::CLOEXEC).map(auth::turn_away);
+                    // And nobody else comes in before something is kept again.
+                    break;
                 }
-                // Nor when there is memory.
+                // Nor is it told when there is memory.
                 Err(Errno::NOMEM | Errno::NOBUFS) => std::thread::sleep(MOMENT),
                 // A client that did not wait.
                 Err(_) => {}
