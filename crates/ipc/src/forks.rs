@@ -6,7 +6,8 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// How many forks lie between this process and the one that was executed: one more in each child.
+/// One more than the forks between this process and the one in which they were counted first: one more in each child. Zero: they are
+/// not counted, or not yet.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 /// How many children this process has forked off, and how many of them by [`own`].
 static CHILDREN: AtomicU32 = AtomicU32::new(0);
@@ -20,7 +21,16 @@ thread_local! {
 /// child. It costs no system call.
 ///
 /// What is executed by `posix_spawn`, or by a fork server, is no copy of this process and does not count.
+#[inline]
 pub(crate) fn generation() -> u32 {
+    match GENERATION.load(Relaxed) {
+        0 => first_generation(),
+        generation => generation,
+    }
+}
+
+#[cold]
+fn first_generation() -> u32 {
     if are_counted() { GENERATION.load(Relaxed) } else { std::process::id() }
 }
 
@@ -59,7 +69,12 @@ fn are_counted() -> bool {
     *COUNTED.get_or_init(|| {
         // SAFETY: functions that may be called between fork and whatever follows, for each changes one atomic; they are a part of
         // the program as long as that lives.
-        unsafe { libc::pthread_atfork(None, Some(one_more_child), Some(one_generation_more)) == 0 }
+        let counted = unsafe { libc::pthread_atfork(None, Some(one_more_child), Some(one_generation_more)) == 0 };
+        if counted {
+            // Who asks before waits for this; so nobody has noted a number that a child has, too.
+            GENERATION.fetch_add(1, Relaxed);
+        }
+        counted
     })
 }
 
