@@ -1,7 +1,7 @@
 //! Queues.
 
 use super::handle;
-use crate::client::{Patience, RawHandle};
+use crate::client::{Patience, RawHandle, Response};
 use crate::entry::encode_for;
 use crate::error::{ManagerError, NotPut};
 use crate::wire::{Kind, Op};
@@ -105,7 +105,7 @@ impl<T: Portable> ManagedQueue<T> {
         self.raw.ask_for(Op::Get, 0, patience)?.ok_or(otherwise)?.open()
     }
 
-    /// The items, until the queue is closed and empty. An error is the last one, but that an item could not be decoded
+    /// The items, until the queue is closed and empty. An error is the last one, unless an item was taken that cannot be decoded
     /// ([`ManagerError::Codec`]): the next may be another matter.
     ///
     /// ```
@@ -123,11 +123,13 @@ impl<T: Portable> ManagedQueue<T> {
     pub fn iter(&self) -> impl Iterator<Item = Result<T, ManagerError>> + '_ {
         let mut ended = false;
         std::iter::from_fn(move || {
-            let got = (!ended).then(|| self.get())?;
-            ended = !matches!(got, Ok(_) | Err(ManagerError::Codec(_)));
-            match got {
+            let taken = (!ended).then(|| self.raw.ask_for(Op::Get, 0, Patience::Forever))?;
+            // What was not taken is still the next one: to ask again would not end.
+            ended = !matches!(taken, Ok(Some(_)));
+            match taken {
+                Ok(item) => Some(item.ok_or(ManagerError::TimedOut).and_then(Response::open)),
                 Err(ManagerError::Closed) => None,
-                got => Some(got),
+                Err(error) => Some(Err(error)),
             }
         })
     }

@@ -5,7 +5,7 @@ use super::machines::{Granted, Parcel, Request, Step};
 use super::object::{Body, Object};
 use super::requests;
 use crate::wire::link::is_over;
-use crate::wire::{Frame, Link, Op, Status, WAIT};
+use crate::wire::{Frame, Link, MAX_FDS, Op, Status, WAIT};
 use concurrent_futures_core::attach::Attachment;
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -258,7 +258,15 @@ impl Serving<'_> {
     }
 
     fn answer(&mut self, answer: Answer) -> Result<(), Gone> {
+        if self.state.is_stopped() {
+            // A function may have come to it because its own connections, or names that it looks for, went with the server.
+            return Err(Gone);
+        }
         let Answer { status, number, value, content } = answer;
+        if self.link.is_local() && content.attachments.len() + content.references.len() > MAX_FDS {
+            // Before tokens are made for all of them.
+            return self.answer(Answer::of(Status::TooLarge));
+        }
         let tokens = match self.tokens(&content.references) {
             Ok(tokens) => tokens,
             Err(error) => return self.answer(Answer::words(Status::Scarce, error)),

@@ -12,6 +12,7 @@ use crate::wire::auth::Purpose;
 use crate::wire::{Frame, MAX_FDS, Op, Status, WAIT};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -259,6 +260,40 @@ fn descriptors_travel_to_a_local_server_only() {
     assert!(local.get().unwrap()[..] == bytes[..]);
     let error = remote.put(shared).unwrap_err().error;
     assert!(matches!(&error, ManagerError::Codec(words) if words.contains("TCP")), "{error}");
+    // It cannot get there: it stays, and is not asked for again and again.
+    local.put(concurrent_futures_ipc::SharedBytes::from(bytes.clone())).unwrap();
+    server.client.publish("items", &local).unwrap();
+    let there = ManagerClient::connect(server.tcp, KEY).unwrap();
+    let there: ManagedQueue<concurrent_futures_ipc::SharedBytes> = there.lookup("items").unwrap();
+    let got: Vec<_> = there.iter().take(2).collect();
+    assert!(matches!(&got[..], [Err(ManagerError::Codec(words))] if words.contains("TCP")), "{} items", got.len());
+    assert!(local.try_get().unwrap()[..] == bytes[..]);
+}
+
+/// What a function comes to because the manager ends is no answer.
+#[test]
+fn a_server_that_has_stopped_answers_nobody() {
+    static CALLED: AtomicBool = AtomicBool::new(false);
+    static STOPPED: AtomicBool = AtomicBool::new(false);
+    fn function(_: &mut (), (): ()) {
+        CALLED.store(true, Ordering::SeqCst);
+        until("the server has stopped", || STOPPED.load(Ordering::SeqCst));
+        panic!("what it needed has gone")
+    }
+    let server = Server::start();
+    let object = server.client.object(|()| (), ()).unwrap();
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| object.call(function, ()));
+        until("it is called", || CALLED.load(Ordering::SeqCst));
+        // Nobody has lost a connection yet.
+        let connections = server.state.connections.lock();
+        scope.spawn(|| server.state.stop());
+        until("the server has stopped", || server.state.is_stopped());
+        STOPPED.store(true, Ordering::SeqCst);
+        let outcome = call.join().unwrap();
+        assert!(matches!(outcome, Err(ManagerError::Gone(_))), "{outcome:?}");
+        drop(connections);
+    });
 }
 
 #[test]
