@@ -3,7 +3,7 @@
 mod support;
 
 use concurrent_futures_core::{Executor, ExecutorExt, Shutdown, TaskError};
-use concurrent_futures_process::{DataPath, ProcessPoolExecutor};
+use concurrent_futures_process::{DataPath, Process, ProcessPoolExecutor};
 use rustix::process::Signal;
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -31,6 +31,15 @@ fn segv_at_null(_: ()) {
 fn overflow(n: u64) -> u64 {
     let here = std::hint::black_box([n; 64]);
     overflow(here[7] + 1) + here[3]
+}
+
+/// A task: a fork of the worker overflows its stack, and then the worker dies of something else.
+fn segv_after_a_fork_that_overflowed(_: ()) {
+    let overflows = Process::target(|n| assert!(overflow(n) > 0), 1_u64);
+    // SAFETY: the child takes no lock that another thread of the worker may hold: it calls itself until it dies.
+    let fork = unsafe { overflows.start_fork() }.unwrap();
+    assert_eq!(fork.join().unwrap().signal(), Some(libc::SIGSEGV));
+    segv(());
 }
 
 fn exit(code: i32) {
@@ -66,6 +75,9 @@ fn every_kind_of_death_is_typed_and_alone() {
         assert!(overflow.last_words().is_some_and(|words| words.contains("its stack overflowed")), "{overflow}");
         let segv = death(outcome(pool.submit(segv_at_null, ())).unwrap_err());
         assert!(segv.last_words().is_none(), "{segv}");
+        let fork = death(outcome(pool.submit(segv_after_a_fork_that_overflowed, ())).unwrap_err());
+        assert_eq!(fork.signal(), Some("SIGSEGV"), "{fork}");
+        assert!(fork.last_words().is_none(), "{fork}");
         for (n, future) in neighbours.into_iter().enumerate() {
             assert_eq!(outcome(future).unwrap(), square(n as u64));
         }

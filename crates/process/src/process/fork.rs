@@ -5,7 +5,7 @@ use super::child::{Child, Newborn};
 use super::life::CANNOT_BEGIN;
 use super::stdio::Theirs;
 use super::{Process, current, server, table};
-use crate::sys::{pidfd, socket, stdio, title, wait};
+use crate::sys::{abort, overflow, pidfd, socket, stdio, title, wait};
 use crate::worker::watchdog;
 use concurrent_futures_core::exit;
 use concurrent_futures_ipc::forks;
@@ -71,6 +71,8 @@ fn prepare(outfit: Outfit, standing: current::Held, control: Option<OwnedFd>) ->
     // And what it has of its other children, who would not see their parent's end.
     drop(table::hold());
     server::let_go();
+    abort::let_go();
+    overflow::let_go();
     // The name is for people; a process without one works as well.
     let _ = title::set_thread_name(&name);
     // SAFETY: a process that was just forked has one thread.

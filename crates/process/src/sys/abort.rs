@@ -50,6 +50,11 @@ pub(crate) fn note_failed_allocations(page: &Arc<Page>) -> io::Result<()> {
     Ok(())
 }
 
+/// In a process that was just forked off: what becomes of it is not for the page of its parent.
+pub(crate) fn let_go() {
+    PAGE.store(ptr::null_mut(), Ordering::Release);
+}
+
 /// Before a task: what `errno` said before is no evidence.
 pub(crate) fn forget_errors() {
     // SAFETY: the C library gives each thread a place for its `errno`, and this is it.

@@ -55,6 +55,11 @@ pub(crate) fn note(page: Option<&Arc<Page>>) -> io::Result<()> {
     Ok(())
 }
 
+/// In a process that was just forked off: what becomes of it is not for the page of its parent.
+pub(crate) fn let_go() {
+    PAGE.store(ptr::null_mut(), Ordering::Release);
+}
+
 /// System calls, atomics, arithmetic.
 extern "C" fn on_fault(_: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel gives a handler with SA_SIGINFO what it knows about the signal.
