@@ -23,7 +23,8 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("concurrent-futures-ipc needs Linux: memfd with seals, futex and eventfd");
 
-mod bounds;
+#[doc(hidden)]
+pub mod bounds;
 #[cfg(not(concurrent_futures_loom))]
 pub mod connection;
 #[cfg_attr(all(concurrent_futures_loom, not(test)), expect(dead_code, reason = "connections are left out"))]

@@ -4,7 +4,8 @@ use super::{Handle, handle};
 use crate::entry::{Reply, conjure};
 use crate::error::ManagerError;
 use concurrent_futures_core::Portable;
-use std::ops::{Bound, RangeBounds};
+use concurrent_futures_ipc::bounds;
+use std::ops::RangeBounds;
 
 /// A handle of an array in a manager; made by [`ManagerClient::array`](crate::ManagerClient::array).
 ///
@@ -118,17 +119,8 @@ fn place<R>(index: usize, found: Result<R, usize>) -> Result<R, ManagerError> {
 
 /// As numbers, which travel.
 pub(super) fn bounds(range: impl RangeBounds<usize>) -> (usize, usize) {
-    let from = match range.start_bound() {
-        Bound::Included(&at) => at,
-        Bound::Excluded(&at) => at.saturating_add(1),
-        Bound::Unbounded => 0,
-    };
-    let to = match range.end_bound() {
-        Bound::Included(&at) => at.saturating_add(1),
-        Bound::Excluded(&at) => at,
-        Bound::Unbounded => usize::MAX,
-    };
-    (from, to)
+    let range = bounds::bounds(range, usize::MAX);
+    (range.start, range.end)
 }
 
 /// What there is of it.
