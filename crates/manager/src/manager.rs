@@ -300,9 +300,10 @@ where
     let words = |error: io::Error| error.to_string();
     // Ctrl-C is for the program: when that ends, so do we.
     program::ignore_interrupts().map_err(words)?;
-    // Each connection, and each handle that is elsewhere, takes a descriptor here.
+    // Each connection, and each handle that is elsewhere, takes a descriptor here. Where it is forbidden to have more, those that there are
+    // have to do.
     let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).map_err(|error| words(error.into()))?;
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     let mut control = Link::new(control.open().map_err(words)?, true);
     let tcp = match tcp {
         Some((listener, key)) => Some((listener.open().map_err(words)?, key)),

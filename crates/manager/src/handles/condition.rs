@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 /// A handle of a condition in a manager, with its lock; made by [`ManagerClient::condition`](crate::ManagerClient::condition).
 ///
-/// Those who wait longest are notified first. Should one of them die before it does anything about it, another is notified.
+/// Those who wait longest are notified first. Should one of them die before it has asked the condition or
+/// its lock for anything more, another is notified.
 ///
 /// ```
 /// use concurrent_futures_manager::{ManagedCondition, ManagedList, Manager};

@@ -8,7 +8,7 @@ pub(crate) use link::{Link, MAX_FDS};
 use std::fmt;
 use std::os::fd::OwnedFd;
 
-/// Bytes before the references and the value.
+/// Bytes before the references, the callers and the value.
 pub(crate) const HEADER: usize = 32;
 /// The largest value.
 pub(crate) const MAX_VALUE: usize = 1 << 30;

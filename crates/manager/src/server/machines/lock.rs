@@ -29,7 +29,7 @@ struct Owner {
     session: u64,
     /// How often.
     depth: u64,
-    /// Until it asks for something: the condition of which a notification has brought it here. It may not have learnt of it.
+    /// Until it asks this lock for something: the condition of which a notification has brought it here. It may not have learnt of it.
     notified: Option<u64>,
 }
 
