@@ -5,6 +5,8 @@ use std::ops::Deref;
 
 /// So many bytes need no memory of their own.
 const HERE: usize = 30;
+/// So many are copied into memory of their own: a buffer without memory would grow from nothing, step by step, with the next value.
+const COPIED: usize = 1024;
 
 /// The bytes of an encoded value, as they lie in a message. Most arguments and results are a number or two: then no memory is
 /// allocated for them.
@@ -55,10 +57,10 @@ impl Stream {
         Stream(Bytes::Here { len: from.len() as u8, bytes })
     }
 
-    /// What has been written to `buffer`, which is left for the next value: empty, and with its memory if the bytes do not need
-    /// it.
+    /// What has been written to `buffer`, which is left for the next value: empty, and with its memory, unless the bytes are so many
+    /// that they take it along.
     pub fn take_from(buffer: &mut Vec<u8>) -> Self {
-        if buffer.len() > HERE {
+        if buffer.len() > COPIED {
             return Stream(Bytes::Heap(std::mem::take(buffer)));
         }
         let stream = Self::copy_by_length(buffer);

@@ -87,6 +87,14 @@ impl<F: Function> Work for Retried<F> {
         Ok(Call { judge, ..self.one.send(memory)? })
     }
 
+    fn sends_numbers() -> bool {
+        One::<F>::sends_numbers()
+    }
+
+    fn returns_a_number() -> bool {
+        One::<F>::returns_a_number()
+    }
+
     fn decode(reply: Reply) -> Result<F::Out, TaskErrorKind> {
         One::<F>::decode(reply)
     }
