@@ -127,6 +127,7 @@ impl<'a> Sweep<'a> {
     }
 
     /// Each child does this first, at its full speed and without being killed: what would take long, and is not what is swept over.
+    /// Where ptrace is forbidden, it is killed there as well.
     pub fn after(self, prepare: impl Fn() + 'a) -> Sweep<'a> {
         Sweep { prepare: Box::new(prepare), ..self }
     }

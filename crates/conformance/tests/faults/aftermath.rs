@@ -95,13 +95,17 @@ impl Belongings {
     }
 }
 
-/// Whether any process has opened or mapped what has this name.
+/// Whether any other process has opened or mapped what has this name.
 fn is_in_use(name: &OsStr) -> bool {
     let Ok(wanted) = fs::metadata(Path::new(NAMES).join(name)) else { return false };
     let (major, minor) = (libc::major(wanted.dev()), libc::minor(wanted.dev()));
     let mapped = format!(" {major:02x}:{minor:02x} {} ", wanted.ino());
-    let mut processes = fs::read_dir("/proc").expect("/proc is there").flatten();
-    processes.any(|process| {
+    let processes = fs::read_dir("/proc").expect("/proc is there").flatten();
+    // `/proc/self` is this one, too.
+    let others = |process: &fs::DirEntry| {
+        process.file_name().to_str().is_some_and(|pid| pid.parse().is_ok_and(|pid: u32| pid != std::process::id()))
+    };
+    processes.filter(others).any(|process| {
         let maps = fs::read_to_string(process.path().join("maps")).unwrap_or_default();
         let open = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
         let mut open = open.filter_map(|entry| fs::metadata(entry.path()).ok());
