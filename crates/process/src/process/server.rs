@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// After so many that died there is no point in another one.
 const ATTEMPTS: u32 = 3;
 
-/// Held for moments only, and never while the fork server is waited for: who joins a process, and the reactor, which reaps, are not
-/// to wait behind somebody who starts one.
+/// Held for moments only, and never while the fork server is waited for, but for the end of one that was killed: who joins a process, and
+/// the reactor, which reaps, are not to wait behind somebody who starts one.
 static CLIENT: Mutex<Client> = Mutex::new(Client::of(0));
 /// Something in it has changed.
 static CHANGED: Condvar = Condvar::new();
