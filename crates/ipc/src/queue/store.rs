@@ -199,12 +199,13 @@ impl Store {
     fn read(&self) -> io::Result<State> {
         let words = self.words();
         let state = words.states[words.turn.load(Ordering::Relaxed) as usize & 1].load();
-        let bytes = state.tail.wrapping_sub(state.head);
-        let can_be = bytes <= self.shape.capacity
-            && state.head.is_multiple_of(HEAD)
-            && bytes.is_multiple_of(HEAD)
-            && (state.items == 0) == (bytes == 0);
-        if can_be { Ok(state) } else { Err(nonsense()) }
+        let can_be = |bytes: u64| {
+            bytes <= self.shape.capacity
+                && state.head.is_multiple_of(HEAD)
+                && bytes.is_multiple_of(HEAD)
+                && (state.items == 0) == (bytes == 0)
+        };
+        if state.tail.checked_sub(state.head).is_some_and(can_be) { Ok(state) } else { Err(nonsense()) }
     }
 
     fn words(&self) -> &Words {
@@ -329,8 +330,13 @@ impl Locked<'_> {
         self.rouse(For::Room)?;
         self.commit(State { head: next, items: items - 1, ..self.state });
         if head / CHUNK != next / CHUNK {
-            // Not before: who is killed now leaves memory that is not needed, and no item that is not there.
-            self.store.give_back(head / CHUNK * CHUNK, next / CHUNK * CHUNK)?;
+            // In what is before this, the last items stand already, one round on.
+            let used_again = tail.saturating_sub(self.store.shape.capacity).next_multiple_of(CHUNK);
+            let (from, to) = (used_again.max(head / CHUNK * CHUNK), next / CHUNK * CHUNK);
+            if from < to {
+                // Not before: who is killed now leaves memory that is not needed, and no item that is not there.
+                self.store.give_back(from, to)?;
+            }
         }
         Ok(())
     }

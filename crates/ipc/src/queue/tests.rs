@@ -1,4 +1,5 @@
 use super::store::{Locked, NoRoom, State, Store};
+use super::waiting::NotPut;
 use super::*;
 use crate::connection;
 use concurrent_futures_core::attach::Arrived;
@@ -7,6 +8,7 @@ use futures::future::join;
 use proptest::prelude::*;
 use rustix::fs::fstat;
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -302,9 +304,44 @@ proptest! {
 }
 
 #[test]
+fn the_first_item_is_not_behind_the_last() {
+    let store = store();
+    // The state that holds: its head, its tail, and one item.
+    for (place, value) in [(0, u64::MAX - 7), (1, 8), (2, 1)] {
+        // SAFETY: within the mapping.
+        let word = unsafe { store.memory.start().add(192 + place * 8) };
+        // SAFETY: aligned, mapped, and any bits are an atomic.
+        let word: &AtomicU64 = unsafe { word.cast().as_ref() };
+        word.store(value, Ordering::Relaxed);
+    }
+    assert!(
+        matches!(store.put(&[1; 100], Patience::None), Err(NotPut::Io(error)) if error.kind() == ErrorKind::InvalidData)
+    );
+}
+
+#[test]
 fn what_is_larger_than_the_queue_is_refused_at_once() {
     let store = store();
     assert_eq!(locked(&store).room(CAPACITY as usize), Err(NoRoom::TooLarge { limit: CAPACITY - 8 }));
     locked(&store).push(&vec![1; CAPACITY as usize - 8]).unwrap();
     assert_eq!(locked(&store).room(0), Err(NoRoom::Full));
+}
+
+/// Where the last items stand in the same chunk as the first, one round on, that is not given back with the first.
+#[test]
+fn a_full_queue_goes_round() {
+    const CAPACITY: usize = 8 << 20;
+    let store = Store::of_capacity(CAPACITY as u64, u32::MAX, false).unwrap();
+    let item = |n: usize| vec![n as u8; 90_000 + n];
+    let (mut first, mut next) = (0, 0);
+    while next < 5 * CAPACITY / 90_000 {
+        if store.put(&item(next), Patience::None).is_ok() {
+            next += 1;
+            continue;
+        }
+        let mut bytes = Vec::new();
+        store.get(&mut bytes, Patience::None).unwrap();
+        assert!(bytes == item(first), "item {first} is {:?} and {} bytes", bytes.first(), bytes.len());
+        first += 1;
+    }
 }
