@@ -280,6 +280,12 @@ impl Register {
             // Nothing of ours.
             return Ok(Removal::Gone);
         }
+        match statat(&self.0, entry, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => {}
+            // Whoever had it until now has untracked it; or has removed it.
+            Err(Errno::NOENT) => return Ok(Removal::Gone),
+            Err(error) => return Err(error.into()),
+        }
         if object.has_its_name()? {
             unlinkat(CWD, path_of(&object.name), AtFlags::empty())?;
         }

@@ -314,3 +314,24 @@ fn the_tracker_removes_what_is_left_when_nobody_has_it() {
     });
     is_removed(held.as_str());
 }
+
+/// Whether somebody waits for the file's lock.
+fn is_awaited(object: &Object) -> bool {
+    let inode = format!(":{} ", std::fs::metadata(path(object.name.as_str())).unwrap().ino());
+    let locks = std::fs::read_to_string("/proc/locks").unwrap();
+    locks.lines().any(|line| line.contains("-> FLOCK") && line.contains(&inode))
+}
+
+#[test]
+fn what_is_untracked_while_a_tracker_waits_for_it_keeps_its_name() {
+    let memory = SharedMemory::create(None, 8).unwrap();
+    let object = memory.object.clone().unwrap();
+    thread::scope(|s| {
+        let tracker = s.spawn(|| object.remove_if_left(true));
+        until("it waits", || is_awaited(&object));
+        memory.untrack().unwrap();
+        drop(memory);
+        assert_eq!(tracker.join().unwrap().unwrap(), Removal::Gone);
+    });
+    SharedMemory::open(object.name.as_str()).unwrap().unlink().unwrap();
+}
