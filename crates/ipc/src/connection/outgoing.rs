@@ -237,8 +237,9 @@ impl<'a> Sending<'a> {
         let producer = &mut outgoing.producer;
         let total = head.len() + self.body.len();
         loop {
-            if total > WHOLE || producer.has_room(total).map_err(io::Error::from)? {
-                // Not before there is room: what is given up until then has left nothing in the socket, which nobody would take out.
+            if self.written > 0 || producer.has_room(total.min(WHOLE)).map_err(io::Error::from)? {
+                // Not before there is room: what is given up until then has left nothing in the socket, which nobody would
+                // take out.
                 if self.attached < self.attachments.len() {
                     self.attached = beside::send(self.end.socket(), self.number, self.attachments, self.attached)?;
                     if self.attached < self.attachments.len() {

@@ -508,3 +508,25 @@ fn handles_of_messages_that_were_given_up_do_not_fill_the_connection() {
         assert!(receiver.recv_timeout(LONG).unwrap().1.is_some());
     });
 }
+
+#[test]
+fn handles_of_long_messages_that_were_given_up_do_not_fill_it_either() {
+    let (sender, receiver) = one_way::<WithLock>().unwrap();
+    // With their heads, all that there is room for.
+    let half = vec![0; (128 << 10) - 8];
+    for _ in 0..2 {
+        sender.send_bytes(&half).unwrap();
+    }
+    let lock = Lock::new().unwrap();
+    for _ in 0..1000 {
+        begin_and_give_up(sender.send_async((vec![0; 200 << 10], Some(lock.clone()))));
+    }
+    for _ in 0..2 {
+        receiver.recv_bytes(half.len()).unwrap();
+    }
+    thread::scope(|s| {
+        s.spawn(|| sender.send((Vec::new(), Some(lock.clone()))).unwrap());
+        let receiver = receiver;
+        assert!(receiver.recv_timeout(LONG).unwrap().1.is_some());
+    });
+}
