@@ -530,3 +530,29 @@ fn handles_of_long_messages_that_were_given_up_do_not_fill_it_either() {
         assert!(receiver.recv_timeout(LONG).unwrap().1.is_some());
     });
 }
+
+#[test]
+fn an_end_is_not_sent_while_another_thread_begins_a_message() {
+    let message = vec![0; 1 << 20];
+    for _ in 0..1000 {
+        let (sender, _receiver) = one_way::<()>().unwrap();
+        let both = Barrier::new(2);
+        let (mut beside, mut bytes) = (Vec::new(), Vec::new());
+        let mut sending = Sending::new(&sender.0, &message, &[]);
+        let (begun, encoded) = thread::scope(|s| {
+            let begun = s.spawn(|| {
+                both.wait();
+                sending.step(false)
+            });
+            both.wait();
+            let encoded = attach::collect(&mut beside, || codec::encode(&sender, &mut bytes));
+            (begun.join().unwrap(), encoded)
+        });
+        // There is one that is in the middle of the message: the thread here, which has taken it back.
+        assert_eq!(begun.unwrap(), Step::Wait);
+        if encoded.is_ok() {
+            let there: Result<Sender<()>, _> = attach::provide(Arrived::all(beside), || codec::decode(&bytes));
+            assert!(there.is_err());
+        }
+    }
+}

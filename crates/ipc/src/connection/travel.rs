@@ -38,7 +38,8 @@ impl End {
         }
         let in_use =
             || fail(&"it is being used while it is sent: a thread or a task waits for it, or has given up a message");
-        // Whoever uses it has one of these locks for a moment, or is counted as asleep.
+        // Whoever uses it has one of these locks for a moment, or is counted as asleep. They are kept until it is lent: who comes
+        // then finds that, and takes it back.
         let (outgoing, incoming) =
             (self.outgoing.as_ref().map(Mutex::try_lock), self.incoming.as_ref().map(Mutex::try_lock));
         let stock = match (&outgoing, &incoming) {
@@ -48,7 +49,7 @@ impl End {
             (_, Some(Some(incoming))) => incoming.stock(),
             _ => Vec::new(),
         };
-        let number = outgoing.flatten().map_or(0, |outgoing| outgoing.number());
+        let number = outgoing.as_ref().and_then(Option::as_ref).map_or(0, |outgoing| outgoing.number());
         let put = |attachment| attach::put(attachment).map_err(|error| fail(&error));
         let message = Message {
             memory: put(self.parts.memory.attachment())?,
