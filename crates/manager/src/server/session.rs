@@ -312,7 +312,12 @@ impl Serving<'_> {
 /// What a request for a machine brings along.
 pub(super) fn request(op: Op, frame: Frame, references: Vec<Arc<Object>>) -> Request {
     let Frame { flags, number, value, descriptors, .. } = frame;
-    Request { op, number, may_wait: flags & WAIT != 0, item: Parcel { value, descriptors, references } }
+    Request {
+        op,
+        number,
+        may_wait: flags & WAIT != 0,
+        item: Parcel { value, descriptors, references, ..Parcel::default() },
+    }
 }
 
 /// A new object that is no data.

@@ -10,6 +10,7 @@ use crate::handles::{ManagedList, ManagedQueue};
 use crate::nesting::Outgoing;
 use crate::wire::auth::Purpose;
 use crate::wire::{Frame, MAX_FDS, Op, Status, WAIT};
+use rustix::net::{getpeername, getsockname};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -212,7 +213,7 @@ fn an_item_for_a_client_that_has_gone_comes_back() {
             queue.put(item).unwrap();
         });
     }
-    // One that has gone may be noticed late; what comes back then is in front again.
+    // One that has gone may be noticed late; what comes back then is in its place again.
     until("nobody else is there", || server.state.connections.lock().len() == 1);
     queue.put(99).unwrap();
     let mut last = None;
@@ -234,14 +235,14 @@ fn an_item_for_a_remote_client_that_has_gone_comes_back() {
     let remote = ManagerClient::connect(server.tcp, KEY).unwrap();
     let queue = server.client.queue::<u32>().unwrap();
     for item in 0..300 {
-        let before: Vec<u64> = server.state.connections.lock().keys().copied().collect();
         let mut link = remote.remote().connect(Purpose::Calls).unwrap();
         link.send(&frame(Op::Objects, 0, 0), &[]).unwrap();
         link.receive().unwrap().unwrap();
-        let theirs =
-            server.state.connections.lock().iter().find(|(number, _)| !before.contains(number)).unwrap().1.clone();
+        // The connections of others come and go.
+        let ours = getsockname(&link).ok();
+        let theirs: Vec<_> = server.state.connections.lock().values().filter_map(Weak::upgrade).collect();
+        let theirs = theirs.into_iter().find(|theirs| getpeername(theirs).ok().flatten() == ours).unwrap();
         link.send(&frame(Op::Get, queue.raw().object(), WAIT), &[]).unwrap();
-        let theirs = theirs.upgrade().unwrap();
         drop(link);
         until("its end has come", || crate::wire::link::is_over(&theirs));
         queue.put(item).unwrap();

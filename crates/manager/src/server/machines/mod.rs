@@ -30,6 +30,8 @@ pub(crate) struct Parcel {
     pub(crate) value: Vec<u8>,
     pub(crate) descriptors: Vec<OwnedFd>,
     pub(crate) references: Vec<Arc<Object>>,
+    /// Which one of its queue it is.
+    pub(super) place: u64,
 }
 
 /// What came of a request.

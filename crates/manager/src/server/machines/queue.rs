@@ -15,7 +15,10 @@ pub(crate) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
+    /// In the order of their places.
     items: VecDeque<Parcel>,
+    /// So many have come in: the place of the next one.
+    come: u64,
     closed: bool,
     /// Items that were put and for which nobody has said that they are done.
     unfinished: u64,
@@ -39,8 +42,7 @@ impl Queue {
             return Step::of(Status::Closed);
         }
         if state.items.len() < self.most {
-            state.unfinished += 1;
-            state.hand_over(item, false);
+            state.come_in(item);
             Step::done(0)
         } else if may_wait {
             state.putters.push_back(Waiter { session: session.clone(), wants: item });
@@ -54,8 +56,7 @@ impl Queue {
         let mut state = self.state.lock();
         if let Some(item) = state.items.pop_front() {
             if let Some(putter) = state.putters.pop_front() {
-                state.unfinished += 1;
-                state.items.push_back(putter.wants);
+                state.come_in(putter.wants);
                 putter.session.grant(Granted::done(0));
             }
             return Step::Answer(Granted { item: Some(item), ..Granted::done(0) });
@@ -82,12 +83,20 @@ impl Queue {
 }
 
 impl State {
-    /// To who waits longest, or into the queue.
-    fn hand_over(&mut self, item: Parcel, first: bool) {
-        match self.getters.pop_front() {
-            Some(getter) => getter.session.grant(Granted { item: Some(item), ..Granted::done(0) }),
-            None if first => self.items.push_front(item),
-            None => self.items.push_back(item),
+    fn come_in(&mut self, item: Parcel) {
+        let place = self.come;
+        self.come += 1;
+        self.unfinished += 1;
+        self.hand_over(Parcel { place, ..item });
+    }
+
+    /// To who waits longest, or into the queue: behind all others if it is new, and before those that have come later if it comes back.
+    fn hand_over(&mut self, item: Parcel) {
+        if let Some(getter) = self.getters.pop_front() {
+            getter.session.grant(Granted { item: Some(item), ..Granted::done(0) });
+        } else {
+            let before = self.items.partition_point(|other| other.place < item.place);
+            self.items.insert(before, item);
         }
     }
 }
@@ -143,7 +152,7 @@ impl Machine for Queue {
 
     fn undo(&self, _session: u64, _op: Op, granted: Granted) {
         if let Some(item) = granted.item {
-            self.state.lock().hand_over(item, true);
+            self.state.lock().hand_over(item);
         }
     }
 }

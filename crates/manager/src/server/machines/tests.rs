@@ -321,6 +321,19 @@ fn an_item_that_its_getter_never_sees_is_the_first_again() {
     assert_eq!(a.take_grant().and_then(|granted| granted.item).map(|item| item.value), Some(vec![2]));
 }
 
+/// Two who were about to have the first ones are gone, and the second one is noticed before the first.
+#[test]
+fn items_that_come_back_are_in_order_again() {
+    let (queue, [a, b, c]) = (Queue::new(0), [1, 2, 3].map(session));
+    (1..=4).for_each(|item| assert_eq!(put_now(&queue, &c, item), Status::Done));
+    let grants = [&a, &b].map(|session| match ask(&queue, session, Op::Get, 0, false) {
+        Step::Answer(granted) => granted,
+        Step::Wait => panic!("there is one"),
+    });
+    grants.into_iter().for_each(|grant| queue.undo(1, Op::Get, grant));
+    assert_eq!([(); 4].map(|()| got(ask(&queue, &c, Op::Get, 0, false))), [1, 2, 3, 4].map(Some));
+}
+
 #[test]
 fn a_closed_queue_gives_what_it_has() {
     let (queue, [a, b, c]) = (Queue::new(1), [1, 2, 3].map(session));
