@@ -5,6 +5,7 @@
 
 use concurrent_futures_core::attach;
 use concurrent_futures_ipc::connection::{RecvError, one_way};
+use concurrent_futures_ipc::forks;
 use concurrent_futures_ipc::named::SharedMemory;
 use concurrent_futures_ipc::{
     Barrier, BoundedSemaphore, Condition, Event, Lock, OwnerDied, RLock, Semaphore, SharedSlice, SharedSliceMut,
@@ -13,7 +14,7 @@ use concurrent_futures_ipc::{
 use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,9 +23,43 @@ const SOON: Duration = Duration::from_millis(5);
 /// In seconds: a child that hangs is killed.
 const PATIENCE: u32 = 60;
 
+/// What a test begins with, before it uses the library.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    static FIRST: Once = Once::new();
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: functions that may be called before and after a fork, in the thread that forks, and that are a part of the program.
+    FIRST.call_once(|| assert_eq!(unsafe { libc::pthread_atfork(Some(before_a_fork), Some(after_a_fork), None) }, 0));
+    alone
+}
+
+/// What another thread may do in the last instant before there is a child, or in the first one afterwards. Of the functions for that
+/// these were registered first; so the library's run before the former, and after the latter.
+static AT_THE_NEXT_FORK: [Mutex<Option<Step>>; 2] = [Mutex::new(None), Mutex::new(None)];
+
+type Step = Box<dyn FnOnce() + Send>;
+
+fn just_before_the_next_fork(step: impl FnOnce() + Send + 'static) {
+    *AT_THE_NEXT_FORK[0].lock().unwrap() = Some(Box::new(step));
+}
+
+fn just_after_the_next_fork(step: impl FnOnce() + Send + 'static) {
+    *AT_THE_NEXT_FORK[1].lock().unwrap() = Some(Box::new(step));
+}
+
+extern "C" fn before_a_fork() {
+    do_now(&AT_THE_NEXT_FORK[0]);
+}
+
+extern "C" fn after_a_fork() {
+    do_now(&AT_THE_NEXT_FORK[1]);
+}
+
+fn do_now(step: &Mutex<Option<Step>>) {
+    let step = step.lock().unwrap().take();
+    if let Some(step) = step {
+        step();
+    }
 }
 
 fn fork() -> i32 {
@@ -246,6 +281,61 @@ fn a_connection_ends_with_the_last_of_them() {
     assert!(receiver.recv().unwrap_err().is_end());
 }
 
+#[test]
+fn an_end_that_is_dropped_at_the_instant_of_a_fork_is_the_childs_too() {
+    let _alone = alone();
+    let (sender, receiver) = one_way::<u32>().unwrap();
+    let looked = Event::new().unwrap();
+    just_after_the_next_fork(move || drop(sender));
+    let ((), child) = forked((), |()| {
+        looked.wait();
+        true
+    });
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+    looked.set();
+    child.join();
+    assert!(receiver.recv().unwrap_err().is_end());
+}
+
+#[test]
+fn an_end_that_is_made_at_the_instant_of_a_fork_is_the_childs_too() {
+    let _alone = alone();
+    let (made, looked) = (Arc::new(Mutex::new(None)), Event::new().unwrap());
+    let place = made.clone();
+    just_before_the_next_fork(move || *place.lock().unwrap() = Some(one_way::<u32>().unwrap()));
+    let ((), child) = forked((), |()| {
+        looked.wait();
+        true
+    });
+    let (sender, receiver) = made.lock().unwrap().take().unwrap();
+    drop(sender);
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+    looked.set();
+    child.join();
+    assert!(receiver.recv().unwrap_err().is_end());
+}
+
+#[test]
+fn an_end_that_is_dropped_while_the_library_forks_is_closed() {
+    let _alone = alone();
+    let (sender, receiver) = one_way::<u32>().unwrap();
+    let looked = Event::new().unwrap();
+    // As another thread may, before the library knows that it has forked.
+    let drop_in_the_parent = |pid| if pid == 0 { std::mem::forget(sender) } else { drop(sender) };
+    let pid = forks::own(|| {
+        let pid = fork();
+        drop_in_the_parent(pid);
+        pid
+    });
+    if pid == 0 {
+        looked.wait();
+        leave(true);
+    }
+    assert!(receiver.try_recv().unwrap_err().is_end());
+    looked.set();
+    Child(pid).join();
+}
+
 /// Memory that is used again has this size, or more.
 const LEN: usize = 512 << 10;
 
@@ -311,6 +401,24 @@ fn memory_that_is_sent_after_the_fork_is_not_used_again() {
         is_all(&copy, 1)
     });
     send_and_drop(slice);
+    let ours = slice_of(3);
+    written.set();
+    child.join();
+    assert!(is_all(&ours, 3));
+}
+
+#[test]
+fn memory_that_is_sent_at_the_instant_of_the_fork_is_not_used_again() {
+    let _alone = alone();
+    let slice = slice_of(1);
+    let written = Event::new().unwrap();
+    let same = slice.clone();
+    just_after_the_next_fork(move || send_and_drop(same));
+    let (slice, child) = forked(slice, |copy| {
+        written.wait();
+        is_all(&copy, 1)
+    });
+    drop(slice);
     let ours = slice_of(3);
     written.set();
     child.join();

@@ -54,8 +54,8 @@ pub(super) struct End {
     pub(super) receivers_asleep: Crowd,
     /// Ears that nobody listens with.
     ears: Mutex<Vec<Ear>>,
-    /// How often this process had been forked when it got the end.
-    forks: Option<u32>,
+    /// When this process got the end.
+    made: forks::Made,
 }
 
 /// What an end is made of, and what travels of it.
@@ -139,7 +139,7 @@ impl End {
             senders_asleep: Crowd::new(),
             receivers_asleep: Crowd::new(),
             ears: Mutex::default(),
-            forks: forks::count(),
+            made: forks::Made::now(),
             parts,
         })
     }
@@ -217,7 +217,7 @@ impl Drop for End {
         let own = self.own.get_mut();
         // One that is in a message under way is not ours to close: it ends with the message, or with whoever receives it. And a
         // child that was forked with it may go on with it: it ends when neither has the socket any more.
-        let is_alone = self.forks.is_some() && self.forks == forks::count() && !forks::is_giving();
+        let is_alone = self.made.is_left_to_this() && !forks::is_giving();
         let owner = owner(&self.parts.memory, self.side);
         if !own.lent
             && is_alone

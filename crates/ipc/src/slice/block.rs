@@ -170,9 +170,10 @@ impl Block {
             fcntl_add_seals(fd, FROZEN)?;
         }
         let identity = Identity::of(fd.as_fd(), random())?;
-        // Without a pipe it is used once. So is what a child may have, forked off before there was one: it has no token.
-        let is_ours = made.is_some_and(forks::Made::is_the_only_one);
-        let pipe = if is_ours && self.len() >= REUSED_FROM { pipe_with(PipeFlags::CLOEXEC).ok() } else { None };
+        // Without a pipe it is used once. So is what a child may have, forked off before there was one: it has no token. That is
+        // asked when there is one, for another thread may be forking.
+        let pipe = if self.len() >= REUSED_FROM { pipe_with(PipeFlags::CLOEXEC).ok() } else { None };
+        let pipe = pipe.filter(|_| made.is_some_and(forks::Made::is_the_only_one));
         let (watch, token) = pipe.map(|(reader, writer)| (Watch(reader), Attachment::new(writer))).unzip();
         let sent = self.sent.get_or_init(|| Sent { identity, token, watch });
         registry::add(sent.identity, self);
