@@ -78,10 +78,9 @@ fn turn(outbound: &dyn Outbound, inbound: &mut dyn Inbound, ready: Ready, budget
 
 /// What the supervisor does until `done`.
 fn supervise(rig: &mut Rig, frames: &mut Vec<Frame<Up>>, done: impl Fn(&[Frame<Up>]) -> bool) {
-    // As it arms all of them before it sleeps.
-    if rig.inbound.arm() {
+    // As it arms all of them before it sleeps. The worker sends on meanwhile.
+    while rig.inbound.arm() {
         rig.inbound.receive(1 << 20, frames).unwrap();
-        assert!(!rig.inbound.arm());
     }
     while !done(frames) {
         for ready in rig.poller.wait(None).unwrap() {
