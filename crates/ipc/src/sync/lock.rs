@@ -1,6 +1,7 @@
 //! One at a time, also when one of them is killed.
 
 use super::condition::sealed::{Released, Sealed};
+use super::place::has_room;
 use super::{Held, Kind, MUTEX_SIZE, OwnerDied, RobustMutex, TryLockError, travel};
 use crate::SharedMemory;
 use std::fmt;
@@ -110,6 +111,7 @@ impl Lock {
     }
 
     fn open(memory: Arc<SharedMemory>) -> io::Result<Lock> {
+        has_room(&memory, MUTEX_SIZE)?;
         // SAFETY: it came as a lock from a process of this program, where `new` has made it.
         let mutex = unsafe { RobustMutex::open(memory, 0, Kind::Once) };
         Ok(Lock(Arc::new(mutex)))

@@ -22,6 +22,14 @@ pub(super) struct Place<W> {
 /// They are atomics, and their alignment is that of a cache line at most.
 pub(super) unsafe trait Words {}
 
+/// What came from another process is as large as it has to be.
+pub(super) fn has_room(memory: &SharedMemory, len: usize) -> io::Result<()> {
+    if memory.len() < len {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too small"));
+    }
+    Ok(())
+}
+
 impl<W: Words> Place<W> {
     const WORDS_AT: usize = MUTEX_SIZE;
     const SEATS_AT: usize = Self::WORDS_AT + size_of::<W>().next_multiple_of(MUTEX_SIZE);
@@ -40,9 +48,7 @@ impl<W: Words> Place<W> {
 
     /// One that was made by [`new`](Self::new) in a process of this program, for the same words.
     pub(super) fn open(memory: Arc<SharedMemory>) -> io::Result<Place<W>> {
-        if memory.len() < Self::SEATS_AT + MUTEX_SIZE {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too small"));
-        }
+        has_room(&memory, Self::SEATS_AT + MUTEX_SIZE)?;
         // SAFETY: it was made there.
         let mutex = unsafe { RobustMutex::open(memory.clone(), 0, Kind::Once) };
         // SAFETY: that is where they are.

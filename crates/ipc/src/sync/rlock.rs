@@ -1,6 +1,7 @@
 //! One at a time, as often as it likes, also when it is killed.
 
 use super::condition::sealed::{Released, Sealed};
+use super::place::has_room;
 use super::{Held, Kind, MUTEX_SIZE, OwnerDied, RobustMutex, TryLockError, travel};
 use crate::SharedMemory;
 use std::fmt;
@@ -113,6 +114,7 @@ impl RLock {
 
     /// The lock at the start of this memory.
     pub(crate) fn open(memory: Arc<SharedMemory>) -> io::Result<RLock> {
+        has_room(&memory, MUTEX_SIZE)?;
         // SAFETY: it came as a lock from a process of this program, where `make` has made it.
         let mutex = unsafe { RobustMutex::open(memory, 0, Kind::Recursive) };
         Ok(RLock(Arc::new(mutex)))

@@ -196,6 +196,18 @@ fn memory_of_another_kind_is_refused() {
     assert!(as_event.is_err(), "it is too small: {event:?}");
 }
 
+#[test]
+fn memory_without_room_for_a_lock_is_refused() {
+    let small = SharedMemory::create(8).unwrap();
+    let mut beside = Vec::new();
+    // As a lock in this memory would be sent.
+    let place = attach::collect(&mut beside, || attach::put(small.attachment())).unwrap();
+    let bytes = postcard::to_allocvec(&(place, 8_u64)).unwrap();
+    let lock: Result<Lock, _> = attach::provide(Arrived::all(beside.clone()), || postcard::from_bytes(&bytes));
+    let rlock: Result<RLock, _> = attach::provide(Arrived::all(beside), || postcard::from_bytes(&bytes));
+    assert!(lock.is_err() && rlock.is_err());
+}
+
 /// How often that memory is mapped.
 fn mappings(memory: &SharedMemory) -> usize {
     let inode = format!(" {} ", rustix::fs::fstat(memory.fd()).unwrap().st_ino);
