@@ -1,5 +1,5 @@
 //! What a small task costs in a pool of processes, in CPU time: of the thread that submits and takes results, of the rest of this
-//! program, and of the workers. By the kernel's account (`schedstat`, `wait4`), so that other programs on the machine disturb it little.
+//! program, and of the workers. By the kernel's account (`schedstat`), so that other programs on the machine disturb it little.
 //!
 //! ```text
 //! cargo run --release -p concurrent-futures-benches --example cost -- [workers] [in flight] [tasks] [rounds]
@@ -23,12 +23,12 @@ fn main() {
     for _ in 0..rounds {
         let pool = ProcessPoolExecutor::new(workers).expect("a pool of processes");
         fly(&pool, window, tasks / 10);
-        let (thread, process, begin) = (thread_time(), process_time(), Instant::now());
+        let (thread, process, begin) = (thread_time(), process_time("self"), Instant::now());
         let children = children_time(&pool);
         fly(&pool, window, tasks);
         let wall = begin.elapsed();
         let children = children_time(&pool) - children;
-        let (thread, process) = (thread_time() - thread, process_time() - process);
+        let (thread, process) = (thread_time() - thread, process_time("self") - process);
         let each = |time: Duration| time.as_nanos() as f64 / tasks as f64;
         println!(
             "{:>12.0} {:>10.0} {:>10.0} {:>10.0} {:>10.0}",
@@ -66,12 +66,12 @@ fn thread_time() -> Duration {
     of_file("/proc/thread-self/schedstat")
 }
 
-/// Of all threads of this program.
-fn process_time() -> Duration {
-    let threads = std::fs::read_dir("/proc/self/task").expect("a list of threads");
+/// Of all threads that a process has.
+fn process_time(pid: &str) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a list of threads");
     threads.map(|thread| of_file(&format!("{}/schedstat", thread.expect("a thread").path().display()))).sum()
 }
 
 fn children_time(pool: &ProcessPoolExecutor) -> Duration {
-    pool.worker_pids().iter().map(|pid| of_file(&format!("/proc/{pid}/schedstat"))).sum()
+    pool.worker_pids().iter().map(|pid| process_time(&pid.to_string())).sum()
 }
