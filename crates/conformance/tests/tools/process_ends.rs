@@ -205,6 +205,30 @@ fn a_status_that_somebody_else_has_taken_is_no_error() {
     assert!(end(&process).success());
 }
 
+/// Under `strace -f`, or in a debugger: that is told first.
+#[test]
+fn the_status_of_one_that_is_traced_is_known_when_its_tracer_has_it() {
+    fn traces((ticket, pid): (Ticket, u32)) {
+        let none = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: this process watches that one from now on; nobody's memory is touched.
+        let traced = unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid.cast_signed(), none, none) } == 0;
+        // It takes no notice of what it is told, and lets go at its end.
+        ticket.enter(traced);
+    }
+    let stage = Stage::new();
+    let process = Process::target(sleeps, ()).start_method(StartMethod::Spawn).start().unwrap();
+    let tracer = Process::start(traces, (stage.ticket(), process.pid())).unwrap();
+    let arrival = stage.next();
+    if arrival.words() != "true" {
+        eprintln!("nobody may trace here: LEFT OUT");
+    }
+    process.kill().unwrap();
+    until("it has ended", || !process.is_alive());
+    arrival.release();
+    assert_eq!(end(&process).signal(), Some(9));
+    assert!(end(&tracer).success());
+}
+
 /// The fork server is killed: its processes go on, the next one gets another.
 #[test]
 fn a_fork_server_that_dies_is_replaced() {

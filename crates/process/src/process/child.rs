@@ -143,7 +143,12 @@ impl Child {
             return Ok(None);
         }
         let report = match self.forked {
-            None => pidfd::reap_child(self.process.as_fd())?.map(|exit| exit.report),
+            None => match pidfd::reap_child(self.process.as_fd())? {
+                // It has ended, and who traces it (a debugger, `strace -f`) has not seen that yet.
+                None if patience.is_zero() => return Ok(None),
+                None => pidfd::reap_ended_child(self.process.as_fd())?.map(|exit| exit.report),
+                Some(exit) => Some(exit.report),
+            },
             Some(forked) => match server::report(forked, self.process.as_fd(), patience) {
                 None if patience.is_zero() => return Ok(None),
                 report => {

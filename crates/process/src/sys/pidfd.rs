@@ -64,7 +64,16 @@ pub(crate) fn wait_end(pidfd: impl AsFd, timeout: std::time::Duration) -> io::Re
 /// Reaps a child of this process: `None` while it still runs, [`ExitReport::Unknown`] when somebody else
 /// has reaped it (or SIGCHLD is ignored) and the kernel does not tell.
 pub(crate) fn reap_child(pidfd: BorrowedFd<'_>) -> io::Result<Option<Exit>> {
-    match wait::reap(Child::Pidfd(pidfd)) {
+    or_stolen(pidfd, wait::reap(Child::Pidfd(pidfd)))
+}
+
+/// The same for one that has ended. It waits for whoever traces the child to see its end, who comes before us.
+pub(crate) fn reap_ended_child(pidfd: BorrowedFd<'_>) -> io::Result<Option<Exit>> {
+    or_stolen(pidfd, wait::reap_ended(Child::Pidfd(pidfd)))
+}
+
+fn or_stolen(pidfd: BorrowedFd<'_>, reaped: io::Result<Option<Exit>>) -> io::Result<Option<Exit>> {
+    match reaped {
         Err(error) if error.raw_os_error() == Some(libc::ECHILD) => {
             Ok(Some(exit_info(pidfd).unwrap_or(ExitReport::Unknown).into()))
         }

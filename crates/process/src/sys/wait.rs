@@ -31,13 +31,13 @@ impl Child<'_> {
 ///
 /// `ECHILD` where there is no such child, or somebody else has reaped it.
 pub(crate) fn look(child: Child<'_>) -> io::Result<Option<i32>> {
-    Ok(wait(child, libc::WNOWAIT)?.map(|(pid, _)| pid))
+    Ok(wait(child, libc::WNOHANG | libc::WNOWAIT)?.map(|(pid, _)| pid))
 }
 
 /// Whether there are children of any kind, running or ended.
 pub(crate) fn has_children() -> io::Result<bool> {
     // With `__WALL` also such as were cloned to end without SIGCHLD.
-    match wait(Child::Any, libc::WNOWAIT | libc::__WALL) {
+    match wait(Child::Any, libc::WNOHANG | libc::WNOWAIT | libc::__WALL) {
         Ok(_) => Ok(true),
         Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(false),
         Err(error) => Err(error),
@@ -46,6 +46,12 @@ pub(crate) fn has_children() -> io::Result<bool> {
 
 /// Reaps a child if it has ended, and tells how it was. Errors as of [`look`].
 pub(crate) fn reap(child: Child<'_>) -> io::Result<Option<Exit>> {
+    Ok(wait(child, libc::WNOHANG)?.map(|(_, exit)| exit))
+}
+
+/// The same for one that has ended, as its pidfd says. Who traces it (a debugger) is told first, and it can be reaped when that has seen it:
+/// this waits for that moment.
+pub(crate) fn reap_ended(child: Child<'_>) -> io::Result<Option<Exit>> {
     Ok(wait(child, 0)?.map(|(_, exit)| exit))
 }
 
@@ -59,14 +65,7 @@ fn wait(child: Child<'_>, options: i32) -> io::Result<Option<(i32, Exit)>> {
         // SAFETY: these are the five arguments of the call; it writes to the two buffers, which have the types that it
         // expects, and a descriptor is borrowed for as long as the call takes.
         let status = unsafe {
-            libc::syscall(
-                libc::SYS_waitid,
-                kind,
-                id,
-                info.as_mut_ptr(),
-                libc::WEXITED | libc::WNOHANG | options,
-                usage.as_mut_ptr(),
-            )
+            libc::syscall(libc::SYS_waitid, kind, id, info.as_mut_ptr(), libc::WEXITED | options, usage.as_mut_ptr())
         };
         if status == 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
             break status;
