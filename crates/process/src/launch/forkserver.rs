@@ -1,6 +1,6 @@
 //! The fork server: a process with one thread, which forks the workers of one pool, or the processes of one program.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, PipeReader, Read, Write};
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::os::fd::OwnedFd;
@@ -144,6 +144,9 @@ struct Server {
     /// Readable when a child has ended.
     deaths: OwnedFd,
     workers: HashMap<i32, (WorkerId, Kind)>,
+    /// What is still to be said of those that have ended. A program listens only when it starts a process, or waits for one: until then all
+    /// are reaped that end, however many there are.
+    unsaid: VecDeque<Report>,
     /// Once it has refused to fork it always does: the pool starts what is open by other means.
     refuses: bool,
 }
@@ -156,20 +159,22 @@ impl Server {
         // Ctrl-C does not come here, but somebody may send the signal to everything that bears the program's name.
         signals::block(libc::SIGINT)?;
         let deaths = signals::descriptor(libc::SIGCHLD)?;
-        Ok(Self { control, arguments, deaths, workers: HashMap::new(), refuses: false })
+        Ok(Self { control, arguments, deaths, workers: HashMap::new(), unsaid: VecDeque::new(), refuses: false })
     }
 
     /// Waits for something to do and does it. Breaks at the end of the pool, and in a worker.
     fn turn(&mut self) -> io::Result<ControlFlow<Option<Newborn>>> {
-        let mut sources = [PollFd::new(&self.control, PollFlags::IN), PollFd::new(&self.deaths, PollFlags::IN)];
+        let room = if self.unsaid.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+        let mut sources = [PollFd::new(&self.control, PollFlags::IN | room), PollFd::new(&self.deaths, PollFlags::IN)];
         match poll(&mut sources, None) {
             Err(Errno::INTR) => return Ok(Continue(())),
             other => other?,
         };
-        let [asked, died] = sources.map(|source| !source.revents().is_empty());
+        let [asked, died] = sources.map(|source| !source.revents().difference(PollFlags::OUT).is_empty());
         if died {
             self.reap()?;
         }
+        self.say()?;
         if !asked {
             return Ok(Continue(()));
         }
@@ -184,7 +189,7 @@ impl Server {
         }
     }
 
-    /// Reaps every child that has ended, and reports those that were workers.
+    /// Reaps every child that has ended, and notes what is to be said of those that were workers.
     fn reap(&mut self) -> io::Result<()> {
         let mut info = [0; size_of::<libc::signalfd_siginfo>()];
         match retry_on_intr(|| read(&self.deaths, &mut info)) {
@@ -199,8 +204,18 @@ impl Server {
             }
             let exit = no_child_is_none(wait::reap(Child::Pid(pid)))?.unwrap_or(Exit::UNKNOWN);
             if let Some((worker, _)) = worker {
-                Report::Exited { worker, exit }.send(&self.control)?;
+                self.unsaid.push_back(Report::Exited { worker, exit });
             }
+        }
+        Ok(())
+    }
+
+    /// As much as there is room for.
+    fn say(&mut self) -> io::Result<()> {
+        while let Some(report) = self.unsaid.front()
+            && report.try_send(&self.control)?
+        {
+            self.unsaid.pop_front();
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::net::SendFlags;
+
 use super::{Ends, Exit, ExitReport, WorkerId};
 use crate::sys::message::{self, Received};
 
@@ -90,18 +92,29 @@ pub(crate) fn send_fork_process(
 
 impl Report {
     pub(super) fn send(&self, socket: impl AsFd) -> io::Result<()> {
+        self.send_with(socket, SendFlags::empty())
+    }
+
+    /// `false`: there is no room now, since nobody listens.
+    pub(super) fn try_send(&self, socket: impl AsFd) -> io::Result<bool> {
+        match self.send_with(socket, SendFlags::DONTWAIT) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            other => other.map(|()| true),
+        }
+    }
+
+    fn send_with(&self, socket: impl AsFd, flags: SendFlags) -> io::Result<()> {
+        let send = |bytes: &[u8], fds: &[BorrowedFd<'_>]| message::send_with(socket, bytes, fds, flags);
         match self {
-            Self::Ready => message::send(socket, &[READY], &[]),
-            Self::PreloadFailed { error: Some(error) } => message::send(socket, &[PRELOAD_FAILED], &[error.as_fd()]),
-            Self::PreloadFailed { error: None } => message::send(socket, &[PRELOAD_FAILED], &[]),
-            Self::Started { worker, pid, pidfd } => {
-                message::send(socket, &with_number(STARTED, worker.0, *pid, 0), &[pidfd.as_fd()])
-            }
+            Self::Ready => send(&[READY], &[]),
+            Self::PreloadFailed { error: Some(error) } => send(&[PRELOAD_FAILED], &[error.as_fd()]),
+            Self::PreloadFailed { error: None } => send(&[PRELOAD_FAILED], &[]),
+            Self::Started { worker, pid, pidfd } => send(&with_number(STARTED, worker.0, *pid, 0), &[pidfd.as_fd()]),
             Self::Failed { worker, error } => {
                 let code = error.raw_os_error().unwrap_or(libc::EIO);
-                message::send(socket, &with_number(FAILED, worker.0, code, 0), &[])
+                send(&with_number(FAILED, worker.0, code, 0), &[])
             }
-            Self::Refused { why } => message::send(socket, &with_text(REFUSED, 0, why), &[]),
+            Self::Refused { why } => send(&with_text(REFUSED, 0, why), &[]),
             Self::Exited { worker, exit } => {
                 let (value, kind) = match exit.report {
                     ExitReport::Code(code) => (code, 0),
@@ -112,7 +125,7 @@ impl Report {
                 let mut bytes = with_number(EXITED, worker.0, value, kind);
                 // Nobody has used nothing at all, so zero stands for what is not known.
                 bytes.extend(exit.peak_memory.unwrap_or(0).to_le_bytes());
-                message::send(socket, &bytes, &[])
+                send(&bytes, &[])
             }
         }
     }
