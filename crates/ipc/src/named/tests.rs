@@ -5,6 +5,7 @@ use super::registry::{self, Object, Removal};
 use super::*;
 use concurrent_futures_core::attach::{self, Arrived};
 use std::io::ErrorKind;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
@@ -285,26 +286,24 @@ fn what_arrives_is_checked() {
     refused(std::io::pipe().unwrap().0.into(), 100, Some("name"));
 }
 
-#[test]
-fn the_tracker_removes_what_is_left_when_nobody_has_it() {
-    let [left, held] = [Name::at_random(), Name::at_random()];
-    let (ours, theirs) = rustix::net::socketpair(
-        rustix::net::AddressFamily::UNIX,
-        rustix::net::SocketType::SEQPACKET,
-        rustix::net::SocketFlags::CLOEXEC,
-        None,
-    )
-    .unwrap();
-    let holder = SharedMemory::create(held.as_str(), 8).unwrap();
-    for object in [&left_behind(&left), holder.object.as_ref().unwrap()] {
+/// What makes a tracker know these objects, and nobody who could tell it more.
+fn control_of<'a>(objects: impl IntoIterator<Item = &'a Object>) -> OwnedFd {
+    let (ours, theirs) = crate::message::pair().unwrap();
+    for object in objects {
         let message = object.to_bytes();
         assert_eq!(Object::from_bytes(&message).as_ref(), Some(object));
         rustix::net::send(&ours, &message, rustix::net::SendFlags::NOSIGNAL).unwrap();
     }
-    drop(ours);
+    theirs
+}
+
+#[test]
+fn the_tracker_removes_what_is_left_when_nobody_has_it() {
+    let [left, held] = [Name::at_random(), Name::at_random()];
+    let holder = SharedMemory::create(held.as_str(), 8).unwrap();
+    let control = control_of([&left_behind(&left), holder.object.as_ref().unwrap()]);
     thread::scope(|s| {
-        use std::os::fd::AsFd;
-        let tracker = s.spawn(|| tracker::serve(theirs.as_fd()));
+        let tracker = s.spawn(|| tracker::serve(control.as_fd()));
         while path(left.as_str()).exists() {
             thread::yield_now();
         }
@@ -313,6 +312,24 @@ fn the_tracker_removes_what_is_left_when_nobody_has_it() {
         tracker.join().unwrap().unwrap();
     });
     is_removed(held.as_str());
+}
+
+#[test]
+fn the_tracker_waits_for_all_at_once() {
+    let long_held = [(); 5].map(|()| SharedMemory::create(None, 8).unwrap());
+    let name = Name::at_random();
+    let (fd, object) = registry::create(&name, 100, |_| Ok(()), |_| {}).unwrap();
+    let control = control_of(long_held.iter().filter_map(|memory| memory.object.as_ref()).chain([&object]));
+    thread::scope(|s| {
+        let tracker = s.spawn(|| tracker::serve(control.as_fd()));
+        until("it waits", || long_held.iter().any(|memory| is_awaited(memory.object.as_ref().unwrap())));
+        // As the end of a process that is killed.
+        drop(fd);
+        is_removed(name.as_str());
+        assert!(long_held.iter().all(|memory| path(memory.name().unwrap()).exists()));
+        drop(long_held);
+        tracker.join().unwrap().unwrap();
+    });
 }
 
 /// Whether somebody waits for the file's lock.

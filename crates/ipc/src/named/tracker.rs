@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
+use std::thread;
 
 /// Starts a tracker and gives this side of a pair of sockets for whole messages (`SEQPACKET`), whose other side it has;
 /// `None` where there can be none.
@@ -46,6 +47,8 @@ enum Tracker {
 }
 
 const PRUNE_FROM: usize = 256;
+/// So many are waited for at once.
+const WAITING: usize = 64;
 
 static MADE: Mutex<Option<Made>> = Mutex::new(None);
 
@@ -89,7 +92,7 @@ fn tell(socket: &OwnedFd, object: &Object) -> Result<(), Errno> {
 }
 
 /// What the tracker does: notes what it is told, until nobody is left who could tell it more; then waits until nobody has these
-/// objects, and removes them. Returns when none is left.
+/// objects, and removes each of them. Returns when none is left.
 ///
 /// # Errors
 /// Those of the system.
@@ -108,14 +111,29 @@ pub fn serve(control: BorrowedFd<'_>) -> io::Result<()> {
             prune_at = PRUNE_FROM.max(2 * objects.len());
         }
     }
-    loop {
-        let left = |object: &Object, wait| object.remove_if_left(wait).is_ok_and(|removal| removal == Removal::Held);
-        objects.retain(|object| left(object, false));
-        match objects.iter().next() {
-            // A process is about to end, or another program uses it.
-            Some(object) => left(object, true),
-            None => break,
-        };
-    }
+    objects.retain(|object| object.remove_if_left(false).is_ok_and(|removal| removal == Removal::Held));
+    remove_the_rest(objects);
     scavenge().map(drop)
+}
+
+/// A process is about to end, or another program uses them. That may take days; so none is waited for before the others.
+fn remove_the_rest(objects: HashSet<Object>) {
+    let threads = objects.len().min(WAITING);
+    let objects = Mutex::new(objects.into_iter());
+    let next = || objects.lock().next();
+    let remove = || {
+        while let Some(object) = next() {
+            // What cannot be removed is left to others.
+            let _ = object.remove_if_left(true);
+        }
+    };
+    thread::scope(|s| {
+        // This one is the first.
+        for _ in 1..threads {
+            if thread::Builder::new().stack_size(64 << 10).spawn_scoped(s, remove).is_err() {
+                break;
+            }
+        }
+        remove();
+    });
 }
