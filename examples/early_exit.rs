@@ -63,7 +63,8 @@ fn executor() -> Outcome {
 fn show(which: &str) -> Outcome {
     let output = Command::new(std::env::current_exe()?).arg(which).output()?;
     let printed = String::from_utf8(output.stdout)?;
-    let (workers, lines): (Vec<&str>, Vec<&str>) = printed.lines().partition(|line| line.starts_with("worker "));
+    let (workers, mut lines): (Vec<&str>, Vec<&str>) = printed.lines().partition(|line| line.starts_with("worker "));
+    lines.sort_unstable(); // who prints first depends on the machine
     println!("{which}: {}, {}", output.status, lines.join(", "));
     for worker in workers {
         let stat = format!("/proc/{}/stat", worker.trim_start_matches("worker "));

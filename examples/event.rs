@@ -9,8 +9,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-fn writes((file, written): (PathBuf, Event)) -> std::io::Result<()> {
-    std::thread::sleep(Duration::from_millis(500));
+fn writes((file, wanted, written): (PathBuf, Event, Event)) -> std::io::Result<()> {
+    wanted.wait();
     fs::write(&file, "the numbers from 1 to 5: 1 2 3 4 5\n")?;
     // What was done before is seen by whoever finds it set.
     written.set();
@@ -19,11 +19,12 @@ fn writes((file, written): (PathBuf, Event)) -> std::io::Result<()> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = std::env::temp_dir().join(format!("event-{}.txt", std::process::id()));
-    let written = Event::new()?;
+    let (wanted, written) = (Event::new()?, Event::new()?);
     println!("written: {}", written.is_set());
 
-    let process = Process::start(writes, (file.clone(), written.clone()))?;
+    let process = Process::start(writes, (file.clone(), wanted.clone(), written.clone()))?;
     println!("after 1 ms: {}", written.wait_timeout(Duration::from_millis(1)));
+    wanted.set();
     written.wait();
     print!("read: {}", fs::read_to_string(&file)?);
     println!("written: {}", written.is_set());

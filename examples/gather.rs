@@ -57,6 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("gather: {}", first.result().expect_err("one has no inverse").failure().expect("its own").message());
 
     let endless = threads.spawn_async(std::future::pending::<()>());
-    println!("cancelled while it waits: {}", endless.cancel());
+    // One that waits, or has not begun, could also be cancelled; this works as well while it is polled.
+    println!("aborted: {}", endless.abort());
     Ok(())
 }

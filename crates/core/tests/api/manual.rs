@@ -29,6 +29,12 @@ impl Manual {
         self.0.lock().unwrap().queue.remove(index).expect("so many tasks were submitted")
     }
 
+    /// Runs the task at `index`, if there is one: what was over before it came here is not there.
+    pub fn run_any(&self, index: usize) {
+        let task = self.0.lock().unwrap().queue.remove(index);
+        task.map(Task::run);
+    }
+
     /// Runs the oldest task; false when it was cancelled.
     pub fn run_next(&self) -> bool {
         self.take(0).run()

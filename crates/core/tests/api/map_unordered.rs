@@ -49,8 +49,8 @@ fn after_the_deadline_what_is_there_comes_first() {
     let (ex, results) = at_a_deadline(|at| {
         let ex = Manual::new();
         let results = ex.tasks(|x: u32| x, 0..4).chunksize(1).deadline(at).map_unordered();
-        ex.take(1).run();
-        ex.take(1).run();
+        ex.run_any(1);
+        ex.run_any(1);
         (ex, results)
     });
     let results: Vec<_> = results.collect();
