@@ -7,13 +7,16 @@
 //! cargo run --release --example elastic
 //! ```
 
-use concurrent_futures::multiprocessing::Pool;
+use concurrent_futures::multiprocessing::{Pool, RawValue};
 use concurrent_futures::prelude::*;
 use std::time::{Duration, Instant};
 
-fn nap(milliseconds: u64) -> u64 {
-    std::thread::sleep(Duration::from_millis(milliseconds));
-    milliseconds
+/// Takes its time, and is one task.
+fn work(enough: RawValue<u32>) -> u64 {
+    while enough.get() == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    1
 }
 
 /// Waits until there are so many workers.
@@ -25,12 +28,13 @@ fn workers(executor: &dyn Executor, count: usize) -> usize {
     executor.stats().workers
 }
 
-fn show(name: &str, pool: &Pool) -> Result<(), TaskError> {
-    let executor = pool.executor();
+fn show(name: &str, pool: &Pool) -> Result<(), Box<dyn std::error::Error>> {
+    let (executor, enough) = (pool.executor(), RawValue::new(0_u32)?);
     println!("{name}, at rest: {}", workers(executor, 1));
-    let burst = pool.tasks(nap, std::iter::repeat_n(60, 48)).chunksize(1).map_async();
+    let burst = pool.tasks(work, std::iter::repeat_n(enough.clone(), 48)).chunksize(1).map_async();
     println!("{name}, 48 tasks: {}", workers(executor, 6));
-    println!("{name}, done: {} ms of naps", burst.get()?.iter().sum::<u64>());
+    enough.set(1);
+    println!("{name}, done: {}", burst.get()?.iter().sum::<u64>());
     println!("{name}, at rest again: {}", workers(executor, 1));
     Ok(())
 }
@@ -43,11 +47,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     show("threads", &Pool::over(threads))?;
 
     // By hand: while it works.
-    let executor = ThreadPoolExecutor::new(1)?;
-    let naps = executor.submit_all(nap, [50; 8]);
+    let (executor, enough) = (ThreadPoolExecutor::new(1)?, RawValue::new(0_u32)?);
+    let tasks = executor.submit_all(work, vec![enough.clone(); 8]);
     println!("by hand: {}", workers(&executor, 1));
     executor.resize(4)?;
     println!("by hand, resized: {}", workers(&executor, 4));
-    naps.into_iter().try_for_each(|nap| nap.result().map(drop))?;
+    enough.set(1);
+    tasks.into_iter().try_for_each(|task| task.result().map(drop))?;
     Ok(())
 }
