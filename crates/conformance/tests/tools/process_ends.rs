@@ -35,9 +35,15 @@ pub(crate) fn enters(ticket: Ticket) {
 
 /// A parent with a child of each start method, which has a child of its own, and with one that is stopped.
 fn parent(ticket: Ticket) {
+    /// It is the one that is stopped. The kernel would wake it too, and send SIGHUP to all in its group, and so to other tests, if that became
+    /// an orphaned one at the end of another process; so it has a session of its own.
+    fn lowest(ticket: Ticket) {
+        rustix::process::setsid().unwrap();
+        enters(ticket);
+    }
     fn middle((ticket, method): (Ticket, bool)) {
         let method = if method { StartMethod::Spawn } else { StartMethod::ForkServer };
-        let _child = Process::target(enters, ticket.clone()).start_method(method).start().unwrap();
+        let _child = Process::target(lowest, ticket.clone()).start_method(method).start().unwrap();
         ticket.enter("middle");
     }
     let _children = METHODS.map(|method| {
