@@ -5,6 +5,7 @@
 //! a word changes it by compare-and-swap.
 
 use std::fmt;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
@@ -46,17 +47,39 @@ impl<'a> Words<'a> {
     /// It is not within the memory.
     #[track_caller]
     pub(crate) fn read(self, at: usize, to: &mut [u8]) {
+        let len = to.len();
+        // SAFETY: bytes that have a value are such as may have none; they are only written, and only with values.
+        self.read_to(at, unsafe { std::slice::from_raw_parts_mut(to.as_mut_ptr().cast(), len) });
+    }
+
+    /// Copies `len` bytes from `at` on to new memory, as [`read`](Self::read) does.
+    ///
+    /// # Panics
+    ///
+    /// They are not within the memory.
+    #[track_caller]
+    pub(crate) fn to_vec(self, at: usize, len: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(len);
+        self.read_to(at, &mut bytes.spare_capacity_mut()[..len]);
+        // SAFETY: so many have just been written, all that there was room for.
+        unsafe { bytes.set_len(len) };
+        bytes
+    }
+
+    /// Writes all of `to`.
+    #[track_caller]
+    fn read_to(self, at: usize, to: &mut [MaybeUninit<u8>]) {
         let parts = self.parts(at, to.len());
         let (head, rest) = to.split_at_mut(parts.head.len());
         let (body, tail) = rest.split_at_mut(parts.body.len() * WORD);
         if let Some(word) = parts.head_word {
-            head.copy_from_slice(&word.load(Relaxed).to_ne_bytes()[parts.head]);
+            head.write_copy_of_slice(&word.load(Relaxed).to_ne_bytes()[parts.head]);
         }
         for (word, to) in parts.body.iter().zip(body.as_chunks_mut().0) {
-            *to = word.load(Relaxed).to_ne_bytes();
+            *to = word.load(Relaxed).to_ne_bytes().map(MaybeUninit::new);
         }
         if let Some(word) = parts.tail_word {
-            tail.copy_from_slice(&word.load(Relaxed).to_ne_bytes()[parts.tail]);
+            tail.write_copy_of_slice(&word.load(Relaxed).to_ne_bytes()[parts.tail]);
         }
     }
 
@@ -167,6 +190,7 @@ mod tests {
                     words.read(0, &mut all);
                     words.read(at, &mut part);
                     assert_eq!(part, bytes, "{len} from {at} on");
+                    assert_eq!(words.to_vec(at, len), bytes, "{len} from {at} on");
                     let expected: Vec<u8> =
                         [vec![0xaa; at], bytes, vec![0xaa; LEN - at - len]].into_iter().flatten().collect();
                     assert_eq!(all[..], expected, "{len} from {at} on");

@@ -458,9 +458,8 @@ impl ShareableList {
         let (Some(tag), Some(len)) = (state.tag, state.len.filter(|len| *len <= slot.room)) else {
             return Err(corrupt);
         };
-        let mut bytes = vec![0; len];
-        self.memory.read_at(slot.place(state.turn), &mut bytes);
-        Item::decode(tag, bytes).ok_or(corrupt)
+        let place = slot.place(state.turn);
+        Item::decode(tag, self.memory.read(place..place + len)).ok_or(corrupt)
     }
 }
 

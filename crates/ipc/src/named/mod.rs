@@ -219,9 +219,7 @@ impl SharedMemory {
     #[track_caller]
     pub fn read(&self, range: impl RangeBounds<usize>) -> Vec<u8> {
         let (at, len) = self.part(range);
-        let mut bytes = vec![0; len];
-        self.bytes().read(at, &mut bytes);
-        bytes
+        self.bytes().to_vec(at, len)
     }
 
     /// Copies from `at` on to a slice.
