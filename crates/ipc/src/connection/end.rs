@@ -206,9 +206,9 @@ impl End {
     }
 
     /// Others of this process sleep for the same as the caller did, who may have left something: they look for
-    /// themselves.
-    pub(super) fn rouse(&self, asleep: &Crowd) -> io::Result<()> {
-        asleep.rouse(|| self.parts.bell.ring())
+    /// themselves. `joined`: the caller listens still.
+    pub(super) fn rouse(&self, asleep: &Crowd, joined: bool) -> io::Result<()> {
+        asleep.rouse(joined, || self.parts.bell.ring())
     }
 }
 
@@ -261,7 +261,7 @@ impl Drop for Listening<'_> {
         drop(ears);
         // The bell cannot fail, but for a descriptor that somebody has closed who did not own it: the others find that
         // out.
-        let _ = self.end.rouse(self.asleep);
+        let _ = self.end.rouse(self.asleep, false);
     }
 }
 

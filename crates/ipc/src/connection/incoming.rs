@@ -160,8 +160,8 @@ impl End {
         self.incoming.as_ref().expect("the type says that this end receives")
     }
 
-    /// What is there now.
-    fn look(&self, limit: usize) -> Result<Option<Received>, RecvError> {
+    /// What is there now. `joined`: by one who listens.
+    fn look(&self, limit: usize, joined: bool) -> Result<Option<Received>, RecvError> {
         let mut incoming = self.incoming().lock();
         if !self.is_ours() {
             return Err(RecvError::Moved);
@@ -169,33 +169,33 @@ impl End {
         let received = incoming.take(self.socket(), limit)?;
         drop(incoming);
         if received.is_some() {
-            self.rouse(&self.receivers_asleep)?;
+            self.rouse(&self.receivers_asleep, joined)?;
         }
         Ok(received)
     }
 
     /// The same; an error if nothing will come.
-    fn look_to_the_end(&self, limit: usize) -> Result<Option<Received>, RecvError> {
-        if let Some(received) = self.look(limit)? {
+    fn look_to_the_end(&self, limit: usize, joined: bool) -> Result<Option<Received>, RecvError> {
+        if let Some(received) = self.look(limit, joined)? {
             return Ok(Some(received));
         }
         if !self.other_is_gone()? {
             return Ok(None);
         }
         // What it had sent before it went.
-        if let Some(received) = self.look(limit)? {
+        if let Some(received) = self.look(limit, joined)? {
             return Ok(Some(received));
         }
         if self.incoming().lock().is_between_messages() { Err(RecvError::Ended) } else { Err(RecvError::Torn) }
     }
 
     pub(super) fn try_receive(&self, limit: usize) -> Result<Received, RecvError> {
-        self.look_to_the_end(limit)?.ok_or(RecvError::Empty)
+        self.look_to_the_end(limit, false)?.ok_or(RecvError::Empty)
     }
 
     pub(super) fn receive(&self, limit: usize, deadline: Option<Instant>) -> Result<Received, RecvError> {
         for _ in 0..LOOKS {
-            if let Some(received) = self.look(limit)? {
+            if let Some(received) = self.look(limit, false)? {
                 return Ok(received);
             }
             thread::yield_now();
@@ -209,13 +209,13 @@ impl End {
     }
 
     pub(super) async fn receive_async(&self, limit: usize) -> Result<Received, RecvError> {
-        if let Some(received) = self.look(limit)? {
+        if let Some(received) = self.look(limit, false)? {
             return Ok(received);
         }
         let mut listener = self.listener()?;
         loop {
             if listener.is_ready()? {
-                match self.look_to_the_end(limit)? {
+                match self.look_to_the_end(limit, true)? {
                     Some(received) => return Ok(received),
                     // It was a part of a message.
                     None => continue,
@@ -243,17 +243,29 @@ pub(super) struct Listener<'a> {
 impl Listener<'_> {
     /// The next message, if all of it is there; else sleeps until there is something. `None`: there may be by now.
     pub(super) fn turn(&mut self, limit: usize, deadline: Option<Instant>) -> Result<Option<Received>, RecvError> {
-        if self.is_ready()? {
-            return match self.end.look_to_the_end(limit)? {
+        if self.arm()? || self.end.other_is_closed() {
+            return match self.end.look_to_the_end(limit, true)? {
                 // It was a part of a message, and the others may keep coming for longer than that.
                 None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => Err(RecvError::TimedOut),
                 received => Ok(received),
             };
         }
         match self.listening.sleep(deadline)? {
-            Heard::Something => Ok(None),
-            Heard::TimedOut => self.end.look_to_the_end(limit)?.ok_or(RecvError::TimedOut).map(Some),
+            Heard::Bell => Ok(None),
+            Heard::End => self.end.look_to_the_end(limit, true),
+            Heard::TimedOut => self.end.look_to_the_end(limit, true)?.ok_or(RecvError::TimedOut).map(Some),
         }
+    }
+}
+
+impl Listener<'_> {
+    /// Whether there is something to be taken. If not, the bell rings when there is.
+    fn arm(&self) -> io::Result<bool> {
+        let mut incoming = self.end.incoming().lock();
+        if !self.end.is_ours() {
+            return Err(RecvError::Moved.into());
+        }
+        incoming.arm()
     }
 }
 
@@ -264,10 +276,6 @@ impl Armed for Listener<'_> {
 
     fn is_ready(&mut self) -> io::Result<bool> {
         self.listening.ear().forget()?;
-        let mut incoming = self.end.incoming().lock();
-        if !self.end.is_ours() {
-            return Err(RecvError::Moved.into());
-        }
-        Ok(incoming.arm()? || self.end.other_is_gone()?)
+        Ok(self.arm()? || self.end.other_is_gone()?)
     }
 }

@@ -184,7 +184,7 @@ impl<'a> Sending<'a> {
         sleep_until(&mut [PollFd::new(&self.end.socket(), PollFlags::OUT)], None).map(drop)
     }
 
-    /// Sends what can be sent now. `wake`: whoever makes it possible to send more is to ring.
+    /// Sends what can be sent now. `wake`: the caller listens, and whoever makes it possible to send more is to ring.
     pub(super) fn step(&mut self, wake: bool) -> Result<Step, Unsent> {
         let mut guard = self.outgoing.lock();
         let outgoing = &mut *guard;
@@ -228,7 +228,7 @@ impl<'a> Sending<'a> {
             ringer.ring()?;
         }
         if step == Step::Sent {
-            self.end.rouse(&self.end.senders_asleep)?;
+            self.end.rouse(&self.end.senders_asleep, wake)?;
         }
         Ok(step)
     }
@@ -279,6 +279,6 @@ impl Drop for Sending<'_> {
         outgoing.torn = self.written > 0;
         drop(outgoing);
         // As in `Listening`.
-        let _ = self.end.rouse(&self.end.senders_asleep);
+        let _ = self.end.rouse(&self.end.senders_asleep, false);
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn poll_until(descriptors: &mut [PollFd<'_>], deadline: Option<Instan
 
 /// A task that sleeps for longer than this has a substitute in its pool: who would wake it may be a task of that pool,
 /// too. A substitute may be a new thread, so it is not for what is over soon.
-const ALONE: Duration = Duration::from_millis(2);
+pub(super) const ALONE: Duration = Duration::from_millis(2);
 
 /// The same, for as long as it takes somebody else to do something.
 pub(super) fn sleep_until(descriptors: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<usize> {

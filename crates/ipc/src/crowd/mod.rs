@@ -37,8 +37,8 @@ impl Crowd {
         self.0.load(SeqCst) == 0
     }
 
-    /// Has them look, by `ring`, which all of them hear.
-    pub(crate) fn rouse(&self, ring: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        if self.is_empty() { Ok(()) } else { ring() }
+    /// Has them look, by `ring`, which all of them hear. `joined`: the caller is one of them, and need not hear it.
+    pub(crate) fn rouse(&self, joined: bool, ring: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        if self.0.load(SeqCst) > usize::from(joined) { ring() } else { Ok(()) }
     }
 }

@@ -24,12 +24,12 @@ impl End {
         self.incoming.lock().expect("no model panics here")
     }
 
-    fn rouse(&self) {
-        self.crowd.rouse(|| self.place.ring()).unwrap();
+    fn rouse(&self, joined: bool) {
+        self.crowd.rouse(joined, || self.place.ring()).unwrap();
     }
 
-    /// As `End::look`.
-    fn look(&self) -> Option<u8> {
+    /// As `End::look`, by one that has joined or not.
+    fn look(&self, joined: bool) -> Option<u8> {
         let mut incoming = self.incoming();
         let Incoming { consumer, stock } = &mut *incoming;
         if stock.is_empty() {
@@ -39,7 +39,7 @@ impl End {
         let taken = (!stock.is_empty()).then(|| stock.remove(0));
         drop(incoming);
         if taken.is_some() {
-            self.rouse();
+            self.rouse(joined);
         }
         taken
     }
@@ -52,7 +52,7 @@ impl End {
 
     /// As `End::receive`.
     fn receive(&self) -> u8 {
-        if let Some(byte) = self.look() {
+        if let Some(byte) = self.look(false) {
             return byte;
         }
         self.crowd.join();
@@ -68,7 +68,7 @@ impl End {
             ear.forget();
             if !self.is_ready() {
                 ear.sleep();
-            } else if let Some(byte) = self.look() {
+            } else if let Some(byte) = self.look(true) {
                 return byte;
             }
         }
@@ -77,7 +77,7 @@ impl End {
     /// As the drop of a `Listening`.
     fn leave(&self) {
         self.crowd.leave();
-        self.rouse();
+        self.rouse(false);
     }
 
     /// As a `wait` whose time is over, or a future that is dropped.
