@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let future = executor.submit(fibonacci, 23);
     println!("spawn: {}", tokio::spawn(future).await??);
 
-    let slow = executor.submit(nap, 300);
+    let slow = executor.submit(nap, 1000);
     tokio::pin!(slow);
     tokio::select! {
         biased; // in this order, should both be ready
