@@ -98,7 +98,8 @@ impl SharedMemory {
     ///
     /// # Errors
     /// `AlreadyExists`: some memory has that name. `InvalidInput`: no size, or a name that is none of a file (empty, with a zero or
-    /// with a slash behind its start, longer than 238 bytes), or begins with `.concurrent-futures-`. `StorageFull`: `/dev/shm` has not so much room. Those of the system.
+    /// with a slash behind its start, longer than 238 bytes), or begins with `.concurrent-futures-`.
+    /// `StorageFull`: `/dev/shm` has not so much room. Those of the system.
     pub fn create<'a>(name: impl Into<Option<&'a str>>, size: usize) -> io::Result<Self> {
         Self::create_with(name.into(), size, None)
     }
